@@ -1,0 +1,36 @@
+//! Which cgroup hierarchies this host has: v1, v2, or both side by side (hybrid). A value; `probe` fills it.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The kernel interface of one hierarchy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Version {
+    /// One hierarchy per (set of) controllers: cgroup-v1/cgroups.rst.
+    V1,
+    /// The unified hierarchy: cgroup-v2.rst.
+    V2,
+}
+
+/// One mounted hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hierarchy {
+    /// The kernel interface.
+    pub version: Version,
+    /// Controllers that can be used in it: `["cpu", "cpuacct"]`; `["name=systemd"]` for a named one.
+    /// For v2: what the mount point's `cgroup.controllers` says.
+    pub controllers: Vec<String>,
+    /// Where it is mounted: `/sys/fs/cgroup/memory`.
+    pub mount_point: PathBuf,
+    /// The caller's own cgroup in it, from the mount point: `/user.slice`.
+    pub own: PathBuf,
+}
+
+/// All hierarchies of a host, v1 ones in the order of `/proc/self/cgroup`, v2 last.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Layout {
+    /// The hierarchies; none on a host without cgroups.
+    pub hierarchies: Vec<Hierarchy>,
+}

@@ -1,0 +1,252 @@
+//! The lifecycle of a container and its legal transitions: create, start, exec, kill, pause, delete.
+//!
+//! The runtime process runs this, with the caller's privilege. Each command is one public function that
+//! takes plain values, and returns what the command line prints or an [`crate::error::Error`].
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::ids::ContainerId;
+use crate::plan::Plan;
+
+/// What the global options say: where state lies and how cgroups are managed.
+#[derive(Debug, Clone)]
+pub struct Runtime {
+    /// The folder of states (`--root`), absolute.
+    pub root: PathBuf,
+    /// How cgroups are made.
+    pub cgroup_manager: CgroupManager,
+    /// `--rootless`: `None` lets the host decide.
+    pub rootless: Option<bool>,
+}
+
+/// How cgroups are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CgroupManager {
+    /// Files below `/sys/fs/cgroup`.
+    #[default]
+    Cgroupfs,
+    /// Scopes of systemd, over D-Bus.
+    Systemd,
+    /// No cgroup at all: the container stays in the caller's.
+    Disabled,
+}
+
+/// Options of `create` that `run` shares.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// The container's name.
+    pub id: ContainerId,
+    /// The bundle folder.
+    pub bundle: PathBuf,
+    /// The config file, when it is not `BUNDLE/config.json`.
+    pub config: Option<PathBuf>,
+    /// A unix socket that gets the terminal's master end.
+    pub console_socket: Option<PathBuf>,
+    /// A unix socket that gets a pidfd of the container's init.
+    pub pidfd_socket: Option<PathBuf>,
+    /// A file that gets the init's pid.
+    pub pid_file: Option<PathBuf>,
+    /// Use `MS_MOVE` and `chroot` instead of `pivot_root` (a root on the initial ramfs).
+    pub no_pivot: bool,
+    /// Stay in the caller's session keyring.
+    pub no_new_keyring: bool,
+    /// How many descriptors after the standard ones (and after systemd's LISTEN_FDS) the container keeps.
+    pub preserve_fds: u32,
+}
+
+/// What `run` adds.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RunOptions {
+    /// Return once the container runs.
+    pub detach: bool,
+    /// Do not become the reaper of orphaned descendants.
+    pub no_subreaper: bool,
+    /// Keep the state after the container has ended.
+    pub keep: bool,
+}
+
+/// What `exec` runs and how.
+#[derive(Debug, Clone, Default)]
+pub struct ExecOptions {
+    /// A file with an OCI `process` object; wins over all fields below that describe the process.
+    pub process: Option<PathBuf>,
+    /// The command and its arguments.
+    pub args: Vec<String>,
+    /// `--cwd`.
+    pub cwd: Option<String>,
+    /// `--env`, in order.
+    pub env: Vec<String>,
+    /// `--tty`.
+    pub tty: bool,
+    /// `--user UID[:GID]`.
+    pub user: Option<(u32, Option<u32>)>,
+    /// `--additional-gids`.
+    pub additional_gids: Vec<u32>,
+    /// `--detach`.
+    pub detach: bool,
+    /// `--pid-file`.
+    pub pid_file: Option<PathBuf>,
+    /// `--console-socket`.
+    pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`.
+    pub pidfd_socket: Option<PathBuf>,
+    /// `--process-label` (SELinux).
+    pub process_label: Option<String>,
+    /// `--apparmor`.
+    pub apparmor: Option<String>,
+    /// `--no-new-privs`.
+    pub no_new_privs: bool,
+    /// `--cap`, in order, as given.
+    pub caps: Vec<String>,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// `--cgroup [CONTROLLER[,…]:]PATH`, in order.
+    pub cgroup: Vec<String>,
+    /// `--ignore-paused`.
+    pub ignore_paused: bool,
+    /// `--no-subreaper`.
+    pub no_subreaper: bool,
+}
+
+/// What a container is doing. Derived from the kernel, never stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// A `create` is under way, or died on the way.
+    Creating,
+    /// Made, and waiting for `start`.
+    Created,
+    /// The user's program runs.
+    Running,
+    /// Frozen.
+    Paused,
+    /// The user's program has ended.
+    Stopped,
+}
+
+/// What `state` prints (runtime-spec, `runtime.md` "State", with runc's additions).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Version of the specification the state follows.
+    pub oci_version: String,
+    /// The container's name.
+    pub id: String,
+    /// The init's pid on the host; 0 once stopped.
+    pub pid: i32,
+    /// What it is doing.
+    pub status: Status,
+    /// The bundle, absolute.
+    pub bundle: String,
+    /// The root filesystem, absolute.
+    pub rootfs: String,
+    /// When it was created, RFC 3339 with nanoseconds, UTC.
+    pub created: String,
+    /// The config's annotations.
+    #[serde(default)]
+    pub annotations: BTreeMap<String, String>,
+    /// Name of the user that owns the state folder.
+    pub owner: String,
+}
+
+/// Makes a container and leaves it waiting for [`start`].
+///
+/// # Errors
+/// Every fault of the config at once; or the first step that failed, after everything was undone.
+pub fn create(_runtime: &Runtime, _options: &CreateOptions) -> Result<()> {
+    Err(Error::new("not built yet"))
+}
+
+/// Makes and starts a container; unless detached, waits for it and returns its exit code
+/// (128 + the signal's number if a signal ended it).
+///
+/// # Errors
+/// As [`create`] and [`start`].
+pub fn run(_runtime: &Runtime, _options: &CreateOptions, _run: RunOptions) -> Result<i32> {
+    Err(Error::new("not built yet"))
+}
+
+/// Starts the user's program of a created container.
+///
+/// # Errors
+/// When it is not in the created state, or the program cannot be executed.
+pub fn start(_runtime: &Runtime, _id: &ContainerId) -> Result<()> {
+    Err(Error::new("not built yet"))
+}
+
+/// What the container is and does.
+///
+/// # Errors
+/// When it does not exist.
+pub fn state(_runtime: &Runtime, _id: &ContainerId) -> Result<State> {
+    Err(Error::new("not built yet"))
+}
+
+/// All containers below the state root, sorted by name; a root that does not exist is empty.
+///
+/// # Errors
+/// When the root cannot be read. A container whose state cannot be read is logged and left out.
+pub fn list(_runtime: &Runtime) -> Result<Vec<State>> {
+    Err(Error::new("not built yet"))
+}
+
+/// Sends `signal` (a number) to the container's init, or with `all` to every process of it.
+///
+/// # Errors
+/// "container not running" when there is nothing to signal.
+pub fn kill(_runtime: &Runtime, _id: &ContainerId, _signal: i32, _all: bool) -> Result<()> {
+    Err(Error::new("not built yet"))
+}
+
+/// Removes a stopped (or created) container and everything of it; with `force` a running one too, and
+/// none at all is then no error.
+///
+/// # Errors
+/// When it runs, does not exist, or something of it could not be removed.
+pub fn delete(_runtime: &Runtime, _id: &ContainerId, _force: bool) -> Result<()> {
+    Err(Error::new("not built yet"))
+}
+
+/// Runs another program in the container; the program's exit code unless detached (then 0).
+///
+/// # Errors
+/// When the container is not running, or the program cannot be executed.
+pub fn exec(_runtime: &Runtime, _id: &ContainerId, _options: &ExecOptions) -> Result<i32> {
+    Err(Error::new("not built yet"))
+}
+
+/// Freezes every process of the container.
+///
+/// # Errors
+/// When it is not running or has no freezer.
+pub fn pause(_runtime: &Runtime, _id: &ContainerId) -> Result<()> {
+    Err(Error::new("not built yet"))
+}
+
+/// Thaws a paused container.
+///
+/// # Errors
+/// When it is not paused.
+pub fn resume(_runtime: &Runtime, _id: &ContainerId) -> Result<()> {
+    Err(Error::new("not built yet"))
+}
+
+/// The host pids of the container's processes, ascending.
+///
+/// # Errors
+/// When it does not exist or does not run.
+pub fn processes(_runtime: &Runtime, _id: &ContainerId) -> Result<Vec<i32>> {
+    Err(Error::new("not built yet"))
+}
+
+/// What [`create`] would do, without doing anything: the plan, or every fault of the config.
+///
+/// # Errors
+/// As [`create`] before its first step.
+pub fn plan(_runtime: &Runtime, _options: &CreateOptions) -> Result<Plan> {
+    Err(Error::new("not built yet"))
+}

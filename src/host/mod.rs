@@ -1,0 +1,39 @@
+//! The `Host` value: facts about this machine and the caller, probed once, then only looked at.
+//!
+//! It is an *input* of compilation ([`crate::plan::compile`]), so that what this host cannot do is refused
+//! before anything has happened, and so that old kernels and odd hosts are tested by writing a `Host` down.
+
+use serde::{Deserialize, Serialize};
+
+use crate::cgroup::layout::Layout;
+
+/// Facts about the machine, its kernel and the calling process.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    /// Kernel release as `(major, minor)`.
+    pub kernel: (u32, u32),
+    /// Effective user and group of the caller, in its own user namespace.
+    pub uid: u32,
+    /// See `uid`.
+    pub gid: u32,
+    /// Whether the caller is in the initial user namespace (by inode, not by the look of its maps).
+    pub initial_user_namespace: bool,
+    /// Whether the caller may do what root of the host may: effective uid 0 in the initial user namespace.
+    pub privileged: bool,
+    /// Whether the caller may mount in its own mount namespace (effective CAP_SYS_ADMIN there).
+    pub sys_admin: bool,
+    /// Subordinate ids of the caller from `/etc/subuid`, as (first, count); empty when it has none.
+    pub subuids: Vec<(u32, u32)>,
+    /// The same from `/etc/subgid`.
+    pub subgids: Vec<(u32, u32)>,
+    /// Whether `newuidmap` and `newgidmap` are on the PATH.
+    pub newidmap: bool,
+    /// The cgroup hierarchies that are mounted, and the caller's place in them.
+    pub cgroups: Layout,
+    /// Whether AppArmor is enabled.
+    pub apparmor: bool,
+    /// Whether SELinux is enabled.
+    pub selinux: bool,
+    /// Namespace types the kernel offers (`ls /proc/self/ns`).
+    pub namespaces: Vec<String>,
+}

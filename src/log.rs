@@ -1,0 +1,100 @@
+//! The one logger: warnings and the final error go to standard error or to the file an engine named, as
+//! text or as one JSON object a line (`{"level":…,"msg":…,"time":RFC 3339}`, what runc writes and every
+//! engine parses). Nothing is written on success, so that engines may merge both streams.
+
+use std::fmt;
+use std::fs::File;
+use std::io::Write;
+use std::sync::OnceLock;
+
+/// How much is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Level {
+    /// Only what made the command fail.
+    Error,
+    /// Also downgrades, with their consequence. The default.
+    #[default]
+    Warning,
+    /// Also what is being done.
+    Debug,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Debug => "debug",
+        }
+    }
+}
+
+/// Text for people, JSON for engines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// `level=warning msg="…"` in a file; `isolate: warning: …` on standard error.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Where and how to log.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// The most detailed level that is written.
+    pub level: Level,
+    /// The format of records in `file` (and on standard error when there is no file).
+    pub format: Format,
+    /// The file to append to; absent: standard error.
+    pub file: Option<File>,
+}
+
+static SETTINGS: OnceLock<Settings> = OnceLock::new();
+
+/// Sets the logger up; only the first call counts.
+pub fn init(settings: Settings) {
+    let _ = SETTINGS.set(settings);
+}
+
+/// Logs a downgrade or an oddity, with its consequence.
+pub fn warning(message: impl fmt::Display) {
+    write(Level::Warning, &message);
+}
+
+/// Logs what is being done.
+pub fn debug(message: impl fmt::Display) {
+    write(Level::Debug, &message);
+}
+
+/// Logs what made the command fail. Called once, by `main`.
+pub fn error(message: impl fmt::Display) {
+    write(Level::Error, &message);
+}
+
+fn write(level: Level, message: &dyn fmt::Display) {
+    let default = Settings::default();
+    let settings = SETTINGS.get().unwrap_or(&default);
+    if level > settings.level {
+        return;
+    }
+    let line = record(settings, level, &message.to_string());
+    // A log that cannot be written must not stop a container: there is nobody left to tell.
+    let _ = match settings.file.as_ref() {
+        Some(mut file) => file.write_all(line.as_bytes()),
+        None => std::io::stderr().write_all(line.as_bytes()),
+    };
+}
+
+fn record(settings: &Settings, level: Level, message: &str) -> String {
+    let time = crate::sys::time::rfc3339(crate::sys::time::now());
+    match (settings.format, &settings.file) {
+        (Format::Json, _) => {
+            let object = serde_json::json!({"level": level.name(), "msg": message, "time": time});
+            format!("{object}\n")
+        }
+        (Format::Text, Some(_)) => format!("time={time:?} level={} msg={message:?}\n", level.name()),
+        (Format::Text, None) if level == Level::Error => format!("isolate: {message}\n"),
+        (Format::Text, None) => format!("isolate: {}: {message}\n", level.name()),
+    }
+}

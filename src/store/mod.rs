@@ -1,0 +1,1 @@
+//! What lies on disk: where, in what format, under which lock.
