@@ -148,7 +148,7 @@ const SIZE: pty::Size = pty::Size { rows: 31, columns: 97 };
 const IDLE: &str = "echo ready; i=0; while [ $i -lt 200 ]; do sleep 0.05; i=$((i+1)); done";
 
 fn trials() -> Vec<Trial> {
-    let tests: [(&str, fn()); 22] = [
+    let tests: [(&str, fn()); 23] = [
         ("output_that_is_pending_at_the_end_arrives_complete", pending_output_is_complete),
         ("output_on_a_host_terminal_arrives_complete", host_terminal_output_is_complete),
         ("a_pipe_gets_bare_newlines", bare_newlines),
@@ -161,6 +161,7 @@ fn trials() -> Vec<Trial> {
         ("the_size_is_copied_at_the_start_and_follows_the_host", size_follows),
         ("the_host_terminal_is_raw_meanwhile_and_has_its_modes_back_afterwards", raw_and_back),
         ("keys_go_to_the_program_and_not_to_the_relay", keys_pass),
+        ("a_background_job_leaves_the_terminal_alone_until_it_is_in_front", background_job),
         ("much_input_arrives_complete", much_input),
         ("the_end_of_the_input_does_not_end_the_program", input_ends),
         ("a_reader_that_goes_away_does_not_stop_the_program", reader_goes_away),
@@ -292,6 +293,31 @@ fn raw_and_back() {
     assert!(modes().contains(before));
 }
 
+fn background_job() {
+    let host = pty::open_master(File::open("/dev/pts").unwrap().as_fd()).unwrap();
+    let copy = || Stdio::from(host.slave.try_clone().unwrap());
+    let job = "\"$0\" --relay tty 'echo ready; read line; exit 7' &";
+    let look = "sleep 0.4; stty -a | grep -q ' icanon' && echo cooked";
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg(format!("set -m; {job} {look}; fg >&-; echo code $?"));
+    shell.arg(std::env::current_exe().unwrap()).stdin(copy()).stdout(copy()).stderr(copy());
+    let lead =
+        || pty::make_controlling(std::io::stdin()).map_err(|error| std::io::Error::other(error.to_string()));
+    // SAFETY: setsid and one ioctl; the error text is only made on failure, and the test fails then.
+    unsafe { shell.pre_exec(lead) };
+    let _shell = Relay(shell.spawn().unwrap());
+    let mut master = File::from(host.master);
+    read_until(&mut master, "cooked\r\n");
+    let is_raw = || !tcgetattr(&host.slave).unwrap().local_flags.contains(LocalFlags::ICANON);
+    let start = Instant::now();
+    while !is_raw() {
+        assert!(start.elapsed() < Duration::from_secs(10), "never came to the front");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    master.write_all(b"\r").unwrap();
+    read_until(&mut master, "code 7\r\n");
+}
+
 fn keys_pass() {
     let (mut relay, mut master, _slave) = on_host_terminal(&format!("trap 'exit 9' INT; {IDLE}"), SIZE);
     read_until(&mut master, "ready\r\n");
@@ -335,7 +361,13 @@ fn kept_terminal() {
 
 fn endless_writer() {
     let mut relay = Relay::piped("loose", "yes & sleep 0.1; exit 4");
-    relay.rest();
+    // Slower than the writer, so that there is always more to copy.
+    let (mut buffer, mut total) = (vec![0; 8192], 0);
+    while let count @ 1.. = relay.0.stdout.as_mut().unwrap().read(&mut buffer).unwrap() {
+        total += count;
+        assert!(total < 4 << 20, "the relay copies for ever");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     assert_eq!(relay.code(), 4);
 }
 
@@ -358,10 +390,20 @@ fn orphans() {
 }
 
 fn nobody_reads() {
-    let mut relay = Relay::piped("tty", "head -c 70000 /dev/zero; exit 3");
-    std::thread::sleep(Duration::from_millis(400));
+    let (_reader, mut writer) = std::io::pipe().unwrap();
+    nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETPIPE_SZ(4096)).unwrap();
+    writer.write_all(&[0; 4096]).unwrap();
+    let mut command = Relay::command("tty", "trap '' TERM; echo x; exit 3");
+    let mut relay = Relay(command.stdin(Stdio::null()).stdout(writer).spawn().unwrap());
+    std::thread::sleep(Duration::from_millis(300));
     assert!(relay.0.try_wait().unwrap().is_none(), "output is still there to be read");
-    relay.signal(nix::libc::SIGTERM);
+    // The program ignores it, should it still run on a busy machine.
+    let pidfd = pidfd::open(relay.0.id().cast_signed()).unwrap();
+    let has_ended = || {
+        relay.signal(nix::libc::SIGTERM);
+        pidfd::poll_exit(&pidfd, Some(Duration::from_millis(100))).unwrap()
+    };
+    assert!((0..100).any(|_| has_ended()), "the relay waits for a reader");
     assert_eq!(relay.code(), 3);
 }
 

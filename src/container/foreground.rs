@@ -134,7 +134,7 @@ impl Foreground<'_> {
             if events.contains(&Event::Message) {
                 self.take_message();
             }
-            let is_drained = self.copy(&events, ended_before.is_some());
+            let is_drained = self.copy(&events, ended_before.is_some())?;
             match ended_before {
                 Some(exit) if is_drained || self.gives_up => return Ok(exit),
                 _ => {}
@@ -180,13 +180,13 @@ impl Foreground<'_> {
     }
 
     /// Copies; whether nothing is left to copy.
-    fn copy(&mut self, events: &[Event], had_ended: bool) -> bool {
-        let Some(terminal) = &mut self.terminal else { return true };
+    fn copy(&mut self, events: &[Event], had_ended: bool) -> Result<bool> {
+        let Some(terminal) = &mut self.terminal else { return Ok(true) };
         let side = |event: &Event| if let Event::Terminal(side) = event { Some(*side) } else { None };
         let ready: Vec<Side> = events.iter().filter_map(side).collect();
         let init = if had_ended { terminal::Init::HasEnded } else { terminal::Init::Runs };
-        terminal.copy(&ready, init);
-        terminal.is_drained(&ready)
+        terminal.copy(&ready, init)?;
+        Ok(terminal.is_drained(&ready))
     }
 
     fn take_message(&mut self) {

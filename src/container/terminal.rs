@@ -13,7 +13,7 @@ use nix::poll::PollFlags;
 use nix::unistd::{read, write};
 
 use crate::error::{Call, Result};
-use crate::sys::pty::{self, SavedTermios};
+use crate::sys::pty::{self, SavedTermios, Size};
 
 /// A write of this size does not block where `poll` has seen room: it is a pipe's PIPE_BUF.
 const CHUNK: usize = 4096;
@@ -22,7 +22,8 @@ const CHUNK: usize = 4096;
 /// itself had written is long through by then: the kernel holds less than 64 KiB of it.
 const MOST_AFTER_THE_END: usize = 1 << 20;
 
-/// How often a terminal that nobody has open is looked at: there is no event for its coming back.
+/// How often a terminal that nobody has open is looked at, or our place in front of the caller's: there is
+/// no event for either.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// A descriptor that the relay waits for.
@@ -45,6 +46,15 @@ pub(super) enum Init {
     HasEnded,
 }
 
+/// Where a shell's job control has put us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// The input is ours to read.
+    Front,
+    /// The caller's terminal is somebody else's for now.
+    Background,
+}
+
 /// The relay. Dropping it gives the caller's terminal its modes back.
 #[derive(Debug)]
 pub struct Terminal {
@@ -58,12 +68,14 @@ pub struct Terminal {
     from_container: Pump,
     /// Set while nobody has the container's terminal open: when to look again.
     away_until: Option<Instant>,
+    place: Place,
     copied_after_the_end: usize,
 }
 
 impl Terminal {
     /// Connects `master` to the standard streams: call it *before* the user's program runs, so that this
-    /// finds size and modes as they will be. Raw mode is set when standard input is a terminal.
+    /// finds size and modes as they will be, and after `Signals::block_early`, which keeps SIGTTOU away.
+    /// Raw mode is set when standard input is a terminal.
     ///
     /// No other copy of the master, and none of the slave, may stay open in the runtime: the end of the
     /// output is seen by the closing of the last slave.
@@ -98,6 +110,7 @@ impl Terminal {
             to_container: Pump::new(),
             from_container: Pump::new(),
             away_until: None,
+            place: Place::Front,
             copied_after_the_end: 0,
         };
         terminal.copy_size();
@@ -108,15 +121,21 @@ impl Terminal {
     /// Gives the container's terminal the size of the caller's (at the start, and on SIGWINCH). A terminal
     /// that has just gone has no size worth an error.
     pub(super) fn copy_size(&self) {
-        if let Some(size) = self.host.as_ref().and_then(|host| pty::size(host).ok()) {
+        // Zeroes: nobody has ever set one; what the config asks for is better then.
+        let known = |size: &Size| size.rows > 0 && size.columns > 0;
+        if let Some(size) = self.host.as_ref().and_then(|host| pty::size(host).ok()).filter(known) {
             let _ = pty::set_size(&self.master, size);
         }
     }
 
-    /// Sets raw mode, unless we are in the background of a shell: there the terminal is somebody else's
-    /// until SIGCONT says otherwise.
+    /// Sets raw mode, unless we are in the background of a shell: there the terminal is somebody else's.
+    /// Called again on SIGCONT, because a shell that has stopped us changes the modes.
     pub(super) fn come_to_the_front(&mut self) -> Result<()> {
-        if !pty::is_terminal(&self.input) || !pty::is_in_front(&self.input) {
+        if !pty::is_terminal(&self.input) {
+            return Ok(());
+        }
+        self.place = if pty::is_in_front(&self.input) { Place::Front } else { Place::Background };
+        if self.place == Place::Background {
             return Ok(());
         }
         // A read from the background ends with EIO; that was no end of the input.
@@ -141,7 +160,7 @@ impl Terminal {
         if !master.is_empty() {
             interests.push((Side::Master, self.master.as_fd(), master));
         }
-        if runs && self.to_container.wants_more() && pty::is_in_front(&self.input) {
+        if runs && self.to_container.wants_more() && self.place == Place::Front {
             interests.push((Side::Input, self.input.as_fd(), PollFlags::POLLIN));
         }
         if self.from_container.has_some() {
@@ -153,7 +172,8 @@ impl Terminal {
     /// Until when to wait for them: `None` for ever.
     pub(super) fn deadline(&self, init: Init) -> Option<Instant> {
         match init {
-            Init::Runs => self.away_until,
+            Init::Runs if self.place == Place::Front => self.away_until,
+            Init::Runs => Some(Instant::now() + LOOK_AGAIN),
             Init::HasEnded if self.from_container.has_some() => None,
             // What the init had written is there now, so nothing now is nothing ever.
             Init::HasEnded => Some(Instant::now()),
@@ -161,7 +181,13 @@ impl Terminal {
     }
 
     /// Copies what the sides that are ready allow.
-    pub(super) fn copy(&mut self, ready: &[Side], init: Init) {
+    ///
+    /// # Errors
+    /// When the modes of the caller's terminal cannot be changed.
+    pub(super) fn copy(&mut self, ready: &[Side], init: Init) -> Result<()> {
+        if self.place == Place::Background {
+            self.come_to_the_front()?;
+        }
         if self.away_until.is_some_and(|time| time <= Instant::now()) {
             self.away_until = None;
         }
@@ -172,6 +198,7 @@ impl Terminal {
                 Side::Master => self.copy_master(init),
             }
         }
+        Ok(())
     }
 
     /// Without a reader (EPIPE) the bytes are thrown away, so that the program does not stop on a full
@@ -184,9 +211,6 @@ impl Terminal {
     }
 
     fn copy_master(&mut self, init: Init) {
-        if self.to_container.has_some() && init == Init::Runs {
-            self.to_container.empty(self.master.as_fd());
-        }
         if self.from_container.wants_more() {
             self.from_container.fill(self.master.as_fd());
         }
@@ -195,7 +219,15 @@ impl Terminal {
             return;
         }
         // EIO: nobody has the slave open now; but somebody may open it again (an init and its console).
-        if self.from_container.reopen_source() | self.to_container.reopen_sink() {
+        // A write would succeed meanwhile, and the last close throw the bytes away.
+        if self.from_container.reopen_source() {
+            self.away_until = Some(Instant::now() + LOOK_AGAIN);
+            return;
+        }
+        if self.to_container.has_some() {
+            self.to_container.empty(self.master.as_fd());
+        }
+        if self.to_container.reopen_sink() {
             self.away_until = Some(Instant::now() + LOOK_AGAIN);
         }
     }
@@ -285,5 +317,59 @@ impl Pump {
     /// The same for the sink.
     fn reopen_sink(&mut self) -> bool {
         std::mem::replace(&mut self.sink, Stream::IsOpen) == Stream::HasEnded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, OpenOptions};
+    use std::io::Write;
+
+    /// A relay from a file to another, and the slave of its terminal.
+    fn stage(input: &File, output: &File) -> (Terminal, File) {
+        let ends = nix::pty::openpty(None, None).unwrap();
+        let terminal = Terminal::between(ends.master, input.as_fd(), output.as_fd()).unwrap();
+        (terminal, File::from(ends.slave))
+    }
+
+    #[test]
+    fn what_others_write_after_the_end_is_copied_up_to_a_bound() {
+        let null = OpenOptions::new().read(true).write(true).open("/dev/null").unwrap();
+        let (mut terminal, mut slave) = stage(&null, &null);
+        let mut written = 0;
+        while !terminal.is_drained(&[Side::Master]) {
+            assert!(written <= MOST_AFTER_THE_END + CHUNK, "there is no bound");
+            written += slave.write(&[b'y'; 2048]).unwrap();
+            terminal.copy(&[Side::Master], Init::HasEnded).unwrap();
+            terminal.copy(&[Side::Output], Init::HasEnded).unwrap();
+        }
+        assert!(written >= MOST_AFTER_THE_END, "{written}");
+    }
+
+    #[test]
+    fn what_a_closed_output_does_not_take_is_thrown_away_and_the_rest_too() {
+        let (reader, writer) = nix::unistd::pipe().unwrap();
+        drop(reader);
+        let (mut terminal, mut slave) = stage(&File::open("/dev/null").unwrap(), &File::from(writer));
+        for _ in 0..100 {
+            assert_eq!(slave.write(&[b'y'; 2048]).unwrap(), 2048);
+            terminal.copy(&[Side::Master], Init::Runs).unwrap();
+            terminal.copy(&[Side::Output], Init::Runs).unwrap();
+        }
+        assert!(terminal.is_drained(&[Side::Master]));
+    }
+
+    #[test]
+    fn input_for_a_terminal_that_nobody_has_open_is_kept() {
+        let mut input = tempfile::tempfile().unwrap();
+        input.write_all(b"kept").unwrap();
+        std::io::Seek::rewind(&mut input).unwrap();
+        let (mut terminal, slave) = stage(&input, &File::open("/dev/null").unwrap());
+        drop(slave);
+        terminal.copy(&[Side::Input, Side::Master], Init::Runs).unwrap();
+        assert!(terminal.away_until.is_some());
+        assert!(terminal.interests(Init::Runs).iter().all(|(side, ..)| *side != Side::Master));
+        assert_eq!(terminal.to_container.pending(), 4);
     }
 }
