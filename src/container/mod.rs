@@ -3,6 +3,12 @@
 //! The runtime process runs this, with the caller's privilege. Each command is one public function that
 //! takes plain values, and returns what the command line prints or an [`crate::error::Error`].
 
+pub mod console;
+pub mod foreground;
+pub mod listen_fds;
+pub mod notify;
+pub mod terminal;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
