@@ -16,7 +16,7 @@ use super::runtime::{Work, place};
 use super::{devices, hooks, mounts, process};
 use crate::cgroup;
 use crate::error::{Call, Error, Explain, Result};
-use crate::plan::{Namespace, Plan, Planned, Slot, Step, Token};
+use crate::plan::{MapWriter, Namespace, Plan, Planned, Slot, Stage, Step, Token};
 use crate::sys::clone::{Cloned, Parent, clone, exit_now};
 use crate::sys::mount::{self, Depth};
 use crate::sys::path::RootFolder;
@@ -108,7 +108,7 @@ impl<'a> Child<'a> {
             Step::BecomeRoot => process::become_root(),
             Step::Tell { token } => self.channel.tell(*token, &[]),
             Step::Await { token } => self.wait_for(*token),
-            Step::JoinCgroups => cgroup::join_current(std::mem::take(&mut self.tasks)),
+            Step::JoinCgroups => self.join_cgroups(),
             Step::SessionKeyring { name } => process::session_keyring(name),
             Step::Propagation { flags } => mount::set_propagation(Path::new("/"), *flags),
             Step::BindRoot { path } => mounts::bind_root(self, path),
@@ -126,7 +126,7 @@ impl<'a> Child<'a> {
             Step::MakeDevice { .. } => devices::make_device(self, &planned.step),
             Step::Symlink { path, target } => devices::make_link(self, path, target),
             Step::MakeFolder { path } => self.root()?.make_folder(path, 0o755).map(drop),
-            Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.state)(0, *kind)),
+            Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.state)(self.host_pid(), *kind)),
             Step::Pivot => mounts::pivot(self),
             Step::MoveRoot => mounts::move_root(self),
             Step::Chroot { path } => mounts::chroot(self, path),
@@ -164,6 +164,12 @@ impl<'a> Child<'a> {
         }
     }
 
+    /// Our pid as the runtime sees it: `self` of a procfs is named for its own pid namespace.
+    fn host_pid(&self) -> i32 {
+        let name = nix::fcntl::readlinkat(&self.proc, "self").unwrap_or_default();
+        name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0)
+    }
+
     pub(super) fn root(&self) -> Result<&RootFolder> {
         self.root.as_ref().ok_or_else(|| Error::new("the root is not there yet"))
     }
@@ -186,6 +192,11 @@ impl<'a> Child<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    fn join_cgroups(&mut self) -> Result<()> {
+        let tasks = std::mem::take(&mut self.tasks);
+        cgroup::join::join_current(&tasks).map_err(|(index, errno)| Error::sys(format!("write(tasks #{index}, \"0\")"), errno))
     }
 
     /// A child of ours takes our place: CLONE_PARENT makes it the runtime's.
@@ -229,6 +240,14 @@ fn prepare(work: &mut Work<'_>) -> Result<OwnedFd> {
     (work.child_signals)()?;
     if let Some(lock) = work.lock.take() {
         nix::unistd::close(lock.as_raw_fd()).call(|| "close(lock)")?;
+    }
+    // An ordinary user's id maps can only be written while the process is open to its user; it closes
+    // itself when it becomes root of its namespace.
+    let opens_later = work.plan.stage(Stage::Beside).any(|planned| {
+        matches!(planned.step, Step::WriteIdMaps { writer: MapWriter::Helpers | MapWriter::Single, .. })
+    });
+    if !opens_later {
+        crate::sys::process::set_dumpable(crate::sys::process::Dumpable::No)?;
     }
     // Modes of nodes are given exactly.
     nix::sys::stat::umask(Mode::empty());

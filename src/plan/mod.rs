@@ -19,6 +19,7 @@ mod step;
 
 pub use compile::{Options, Start, compile, compile_exec};
 pub use ids::IdMap;
+pub use process::hooks;
 pub use step::*;
 
 use serde::Serialize;

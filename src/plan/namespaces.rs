@@ -147,6 +147,18 @@ impl Namespaces {
 }
 
 impl Namespace {
+    /// All kinds.
+    pub const ALL: [Namespace; 8] = [
+        Namespace::User,
+        Namespace::Mount,
+        Namespace::Pid,
+        Namespace::Network,
+        Namespace::Ipc,
+        Namespace::Uts,
+        Namespace::Cgroup,
+        Namespace::Time,
+    ];
+
     /// Its name below `/proc/PID/ns`.
     pub fn proc_name(self) -> &'static str {
         match self {

@@ -164,6 +164,18 @@ impl Folder {
         Ok(Folder { path: self.path, fd: Locked::Yes(lock) })
     }
 
+    /// Lets other commands work on the container again.
+    ///
+    /// # Errors
+    /// The call's.
+    pub fn unlock(self) -> Result<Folder> {
+        let fd = match self.fd {
+            Locked::No(fd) => fd,
+            Locked::Yes(lock) => lock.unlock().map_err(|(_, errno)| Error::sys("flock(LOCK_UN)", errno))?,
+        };
+        Ok(Folder { path: self.path, fd: Locked::No(fd) })
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

@@ -42,9 +42,9 @@ pub struct Saved {
     /// Kinds of namespace in which it is not the runtime's, by their names below `/proc/PID/ns`.
     #[serde(default)]
     pub namespaces: Vec<String>,
-    /// Whether readiness is relayed at `start`, and to which socket.
+    /// Whether its pid namespace is new: killing the init then ends all in it.
     #[serde(default)]
-    pub notify: Option<PathBuf>,
+    pub new_pid_namespace: bool,
 }
 
 impl Saved {
