@@ -8,3 +8,9 @@ pub struct Plan {
     /// Placeholder until the engine lands.
     pub warnings: Vec<String>,
 }
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "{warning}"))
+    }
+}
