@@ -1,5 +1,6 @@
 //! The few shapes of argument that the commands share, and how their values are read. No printing.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgAction, ArgMatches, value_parser};
@@ -17,9 +18,9 @@ pub fn value(name: &'static str, shown: &'static str, help: &'static str) -> Arg
     Arg::new(name).long(name).value_name(shown).help(help)
 }
 
-/// An option with a path on the host.
+/// An option with a path on the host. It may be empty, which clap's own parser of paths refuses.
 pub fn path(name: &'static str, shown: &'static str, help: &'static str) -> Arg {
-    value(name, shown, help).value_parser(value_parser!(PathBuf))
+    value(name, shown, help).value_parser(value_parser!(OsString))
 }
 
 /// An option that may be given several times, all counting.
@@ -50,6 +51,11 @@ pub fn text(matches: &ArgMatches, name: &str) -> Option<String> {
     matches.get_one::<String>(name).cloned()
 }
 
+/// The value of [`path`] as given, if it is not empty.
+pub fn os_text<'a>(matches: &'a ArgMatches, name: &str) -> Option<&'a OsString> {
+    matches.get_one::<OsString>(name).filter(|path| !path.is_empty())
+}
+
 /// The values of [`values`], in order.
 pub fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
     matches.get_many::<String>(name).unwrap_or_default().cloned().collect()
@@ -60,8 +66,7 @@ pub fn texts(matches: &ArgMatches, name: &str) -> Vec<String> {
 /// # Errors
 /// When it is relative and the current folder is not known.
 pub fn absolute(matches: &ArgMatches, name: &str) -> Result<Option<PathBuf>> {
-    let given = matches.get_one::<PathBuf>(name).filter(|path| !path.as_os_str().is_empty());
-    given.map(|path| make_absolute(path)).transpose()
+    os_text(matches, name).map(|path| make_absolute(Path::new(path))).transpose()
 }
 
 /// `path` from the current folder, without following links.

@@ -1,7 +1,7 @@
 //! `isolate create`: makes a container that waits for `start`; and the options that `run` and `plan` share
 //! with it. The runtime process, with the caller's privilege.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::{Arg, ArgMatches, Command, value_parser};
 
@@ -54,9 +54,8 @@ pub fn preserve_fds() -> Arg {
 /// When the current folder is needed and not known.
 pub fn options(matches: &ArgMatches, id: ContainerId) -> Result<CreateOptions> {
     let bundle = arg::absolute(matches, "bundle")?;
-    let own_config = |path: &&PathBuf| path.as_path() != Path::new("config.json");
     // As in crun, the plain name means the bundle's.
-    let config = match matches.get_one::<PathBuf>("config").filter(own_config) {
+    let config = match arg::os_text(matches, "config").filter(|config| *config != "config.json") {
         Some(_) => arg::absolute(matches, "config")?,
         None => None,
     };

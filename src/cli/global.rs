@@ -118,14 +118,11 @@ fn runtime(matches: &ArgMatches) -> Result<Runtime> {
 
 /// `--root`, absolute, or the default.
 fn root(matches: &ArgMatches) -> Result<PathBuf> {
-    let Some(given) = matches.get_one::<PathBuf>("root") else {
+    if !matches.contains_id("root") {
         return Ok(default_root(&Caller::probe()));
-    };
-    let refuse = |why: &str| Err(Error::new(format!("option --root {why}")).kind(Kind::Usage));
-    if given.as_os_str().is_empty() {
-        return refuse("needs a folder");
     }
-    let absolute = arg::make_absolute(given)?;
+    let refuse = |why: &str| Err(Error::new(format!("option --root {why}")).kind(Kind::Usage));
+    let Some(absolute) = arg::absolute(matches, "root")? else { return refuse("needs a folder") };
     let real = absolute.canonicalize().unwrap_or_else(|_| absolute.clone());
     if RootPath::new(real).as_path() == Path::new("/") {
         return refuse("must not be /");

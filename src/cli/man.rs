@@ -2,11 +2,11 @@
 //! no privilege but to write there.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::Path;
 
 use clap::{ArgMatches, Command};
 use clap_mangen::Man;
-use clap_mangen::roff::{Roff, roman};
+use clap_mangen::roff::{Roff, bold, roman};
 
 use super::{arg, commands, print};
 use crate::container::Runtime;
@@ -28,10 +28,10 @@ pub fn command() -> Command {
 /// # Errors
 /// When a file cannot be written.
 pub fn run(matches: &ArgMatches, _runtime: &Runtime) -> Result<i32> {
-    let dir = matches.get_one::<PathBuf>("dir").ok_or_else(|| Error::new("no --dir").kind(Kind::Usage))?;
+    let dir = arg::os_text(matches, "dir").ok_or_else(|| Error::new("no --dir").kind(Kind::Usage))?;
     let pages = pages().call(|| "write(man page)")?;
     for (name, text) in &pages {
-        let path = dir.join(name);
+        let path = Path::new(dir).join(name);
         std::fs::write(&path, text).call(|| format!("write({path:?})"))?;
     }
     print(format_args!("{} pages", pages.len()))
@@ -47,8 +47,8 @@ fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
 
 fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
     let name = command.get_display_name().unwrap_or(command.get_name()).replace(' ', "-");
-    // The tree is built: what clap derives (names, usage) is in place, and must not be derived again.
-    let man = Man::new(command.clone().version(env!("CARGO_PKG_VERSION"))).title(name.to_uppercase());
+    let version = concat!("isolate ", env!("CARGO_PKG_VERSION"));
+    let man = Man::new(command.clone()).title(name.to_uppercase()).source(version);
     let mut text = Vec::new();
     man.render_title(&mut text)?;
     man.render_name_section(&mut text)?;
@@ -59,7 +59,20 @@ fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
         man.render_subcommands_section(&mut text)?;
     }
     examples(command).to_writer(&mut text)?;
-    Ok((format!("{name}.1"), text))
+    if command.has_subcommands() {
+        general().to_writer(&mut text)?;
+    } else {
+        Roff::new().control("SH", ["SEE ALSO"]).text([roman("isolate(1)")]).to_writer(&mut text)?;
+    }
+    Ok((format!("{name}.1"), once(&String::from_utf8_lossy(&text), PREAMBLE).into_bytes()))
+}
+
+/// What roff writes before each section, for its apostrophes.
+const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+
+/// `text` with `part` at its beginning only.
+fn once(text: &str, part: &str) -> String {
+    format!("{part}{}", text.replace(part, ""))
 }
 
 /// The examples of the help as a section of their own, line by line as they are.
@@ -71,6 +84,47 @@ fn examples(command: &Command) -> Roff {
         roff.text([roman(line.strip_prefix("  ").unwrap_or(line))]);
     }
     roff.control("fi", []);
+    roff
+}
+
+/// What holds for every command: title, then lines of a term and its meaning.
+const GENERAL: [(&str, &[(&str, &str)]); 3] = [
+    (
+        "EXIT STATUS",
+        &[
+            ("0", "Success; run and exec in the foreground exit with the program's own code."),
+            ("128+N", "Signal N ended the program of run or exec."),
+            ("255", "exec could not run the program."),
+            ("1", "Any other failure; one error on standard error, and in the log if there is one."),
+        ],
+    ),
+    (
+        "ENVIRONMENT",
+        &[
+            ("XDG_RUNTIME_DIR", "Holds the state root of callers that are not root of the host."),
+            ("USER", "In an inner user namespace, root there keeps the host's state root if this is root."),
+            ("LISTEN_FDS", "Count of socket-activation descriptors that create, run and exec pass on."),
+            ("NOTIFY_SOCKET", "Socket on which the program of run or create may tell that it is ready."),
+        ],
+    ),
+    (
+        "FILES",
+        &[
+            ("/run/isolate", "State root of root."),
+            ("$XDG_RUNTIME_DIR/isolate", "State root of others."),
+            ("config.json", "What a bundle asks for: the OCI runtime specification, version 1."),
+        ],
+    ),
+];
+
+fn general() -> Roff {
+    let mut roff = Roff::new();
+    for (title, entries) in GENERAL {
+        roff.control("SH", [title]);
+        for (term, meaning) in entries {
+            roff.control("TP", []).text([bold(*term)]).text([roman(*meaning)]);
+        }
+    }
     roff
 }
 

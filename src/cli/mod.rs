@@ -115,3 +115,30 @@ fn json(value: &impl serde::Serialize, indent: usize) -> Result<String> {
     written.map_err(|error| Error::new(format!("cannot write JSON: {error}")))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(args: &str) -> i32 {
+        let global = global::read(args.split_whitespace().map(OsString::from)).unwrap();
+        dispatch(global).unwrap_err().1
+    }
+
+    #[test]
+    fn usage_errors_exit_1_and_failures_of_exec_255() {
+        assert_eq!(code("exec"), 1);
+        assert_eq!(code("exec --bad id sh"), 1);
+        assert_eq!(code("exec id"), 255);
+        assert_eq!(code("exec --user x id sh"), 255);
+        assert_eq!(code("--rootless=x exec id sh"), 1);
+        assert_eq!(code("state ../x"), 1);
+        assert_eq!(code("nothing"), 1);
+    }
+
+    #[test]
+    fn json_is_on_one_line_or_indented() {
+        assert_eq!(json(&[1, 2], 0).unwrap(), "[1,2]");
+        assert_eq!(json(&[1], 4).unwrap(), "[\n    1\n]");
+    }
+}

@@ -66,7 +66,8 @@ fn words(command: &Command, error: &clap::Error) -> String {
         ErrorKind::UnknownArgument | ErrorKind::MissingRequiredArgument => arity(command),
         ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {name}"),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            format!("invalid value {value:?} for flag {name}{}", reason(error))
+            let flag = if name.starts_with('-') { "flag " } else { "" };
+            format!("invalid value {value:?} for {flag}{name}{}", reason(error))
         }
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_owned(),
         _ => first_line(error),
