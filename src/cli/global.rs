@@ -83,11 +83,11 @@ pub fn arguments() -> [Arg; 12] {
 /// # Errors
 /// [`Kind::Usage`] for an option that is unknown or has a bad value; or the log cannot be opened.
 pub fn read(args: impl IntoIterator<Item = OsString>) -> Result<Global> {
-    let mut command = parser();
-    command.build();
+    let mut command = usage::ready(parser());
     let line = argv::spell(&command, Options::First, args)?;
-    match usage::parse(parser(), line.options)? {
+    match usage::parse_spelled(&mut command, line.options)? {
         Parsed::Matches(matches) => from_matches(&matches, line.rest),
+        // Not met: our own `--help` stands in for clap's, since the help is the whole tree's.
         Parsed::Help(text) => Err(Error::new(text)),
     }
 }

@@ -23,16 +23,29 @@ pub enum Parsed {
 /// # Errors
 /// [`Kind::Usage`], naming the argument that is wrong.
 pub fn parse(command: Command, args: impl IntoIterator<Item = OsString>) -> Result<Parsed> {
+    let mut command = ready(command);
+    match argv::spell(&command, options(&command), args) {
+        Ok(line) => parse_spelled(&mut command, line.into_args()),
+        Err(error) => Err(error.hint(hint(&mut command))),
+    }
+}
+
+/// `command`, built, so that it can spell and read arguments. Of an option given twice the last one counts.
+pub fn ready(command: Command) -> Command {
     let mut command = command.no_binary_name(true).args_override_self(true);
     command.build();
-    let args = match argv::spell(&command, options(&command), args) {
-        Ok(line) => line.into_args(),
-        Err(error) => return Err(error.hint(hint(&mut command))),
-    };
+    command
+}
+
+/// [`parse`] for a [`ready`] command and arguments as [`argv::spell`] leaves them.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_spelled(command: &mut Command, args: Vec<OsString>) -> Result<Parsed> {
     match command.try_get_matches_from_mut(args) {
         Ok(matches) => Ok(Parsed::Matches(matches)),
         Err(error) if error.kind() == ErrorKind::DisplayHelp => Ok(Parsed::Help(error.render().to_string())),
-        Err(error) => Err(Error::new(words(&command, &error)).kind(Kind::Usage).hint(hint(&mut command))),
+        Err(error) => Err(Error::new(words(command, &error)).kind(Kind::Usage).hint(hint(command))),
     }
 }
 
