@@ -98,12 +98,9 @@ fn parser() -> Command {
 }
 
 fn from_matches(matches: &ArgMatches, rest: Vec<OsString>) -> Result<Global> {
-    let asked = match () {
-        () if matches.get_flag("help") || matches.get_flag("usage") => Some(Asked::Help),
-        () if matches.get_flag("version") => Some(Asked::Version),
-        () if rest.is_empty() => Some(Asked::Help),
-        () => None,
-    };
+    let version = matches.get_flag("version").then_some(Asked::Version);
+    let help = matches.get_flag("help") || matches.get_flag("usage") || rest.is_empty();
+    let asked = version.or(help.then_some(Asked::Help));
     let criu = matches.contains_id("criu");
     Ok(Global { runtime: runtime(matches), log: log_settings(matches)?, criu, asked, rest })
 }

@@ -67,8 +67,9 @@ fn failed(error: &Error, log: Log, code: i32) -> i32 {
         log::error(error);
     }
     let usage = if error.get_kind() == Kind::Usage { "incorrect usage: " } else { "" };
-    // Nobody is left to tell that standard error cannot be written.
-    let _ = writeln!(std::io::stderr(), "isolate: {usage}{error}");
+    let line = format!("isolate: {usage}{error}\n");
+    // In one write, so that runtimes sharing a terminal do not mix. Nobody is left to tell of a failure.
+    let _ = std::io::stderr().write_all(line.as_bytes());
     code
 }
 

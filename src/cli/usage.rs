@@ -114,10 +114,12 @@ fn arity(command: &Command) -> String {
     let required = command.get_positionals().filter(|arg| arg.is_required_set()).count();
     let most = command.get_positionals().count();
     let endless = command.get_positionals().any(|arg| arg.is_trailing_var_arg_set());
-    let count = match () {
-        () if endless => format!("a minimum of {required}"),
-        () if required == most => format!("exactly {required}"),
-        () => format!("between {required} and {most}"),
+    let count = if endless {
+        format!("a minimum of {required}")
+    } else if required == most {
+        format!("exactly {required}")
+    } else {
+        format!("between {required} and {most}")
     };
     format!("{:?} requires {count} argument(s)", command.get_name())
 }
