@@ -1,5 +1,9 @@
 //! A plan: what will be done to make a container, step by step, as plain data.
 
+pub mod config;
+pub mod features;
+pub mod mount_options;
+
 use serde::Serialize;
 
 /// A list of steps.
@@ -12,5 +16,25 @@ pub struct Plan {
 impl std::fmt::Display for Plan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.warnings.iter().try_for_each(|warning| writeln!(f, "{warning}"))
+    }
+}
+
+/// A host to test against: Linux 6.12, root, no cgroups, no security module.
+#[cfg(test)]
+pub(crate) fn test_host() -> crate::host::Host {
+    crate::host::Host {
+        kernel: (6, 12),
+        uid: 0,
+        gid: 0,
+        initial_user_namespace: true,
+        privileged: true,
+        sys_admin: true,
+        subuids: Vec::new(),
+        subgids: Vec::new(),
+        newidmap: false,
+        cgroups: crate::cgroup::layout::Layout::default(),
+        apparmor: false,
+        selinux: false,
+        namespaces: ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"].map(str::to_owned).to_vec(),
     }
 }
