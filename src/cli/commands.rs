@@ -3,8 +3,8 @@
 use clap::{ArgMatches, Command};
 
 use super::{
-    completion, create, delete, exec, global, help, kill, list, man, pause, plan, ps, resume, run, start,
-    state,
+    completion, create, delete, exec, global, help, kill, list, man, pause, plan, ps, resume, run, spec,
+    start, state,
 };
 use crate::container::Runtime;
 use crate::error::Result;
@@ -46,6 +46,7 @@ pub const COMMANDS: &[Entry] = &[
     entry!("resume", resume),
     entry!("delete", delete),
     entry!("plan", plan),
+    entry!("spec", spec),
     entry!("completion", completion),
     entry!("man", man),
     entry!("help", help),

@@ -29,6 +29,7 @@ mod ps;
 mod resume;
 mod run;
 mod several;
+mod spec;
 mod start;
 mod state;
 mod usage;
