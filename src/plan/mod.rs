@@ -22,6 +22,10 @@ pub use ids::IdMap;
 pub use process::hooks;
 pub use step::*;
 
+pub mod config;
+pub mod features;
+pub mod mount_options;
+
 use serde::Serialize;
 
 /// Which process carries a step out, with which privilege, and when. The order here is the order in time
@@ -85,5 +89,31 @@ impl Plan {
     /// The steps the child walks, in order.
     pub fn child(&self) -> impl Iterator<Item = &Planned> {
         self.steps.iter().filter(|planned| planned.stage.is_child())
+    }
+}
+
+impl std::fmt::Display for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.warnings.iter().try_for_each(|warning| writeln!(f, "{warning}"))
+    }
+}
+
+/// A host to test against: Linux 6.12, root, no cgroups, no security module.
+#[cfg(test)]
+pub(crate) fn test_host() -> crate::host::Host {
+    crate::host::Host {
+        kernel: (6, 12),
+        uid: 0,
+        gid: 0,
+        initial_user_namespace: true,
+        privileged: true,
+        sys_admin: true,
+        subuids: Vec::new(),
+        subgids: Vec::new(),
+        newidmap: false,
+        cgroups: crate::cgroup::layout::Layout::default(),
+        apparmor: false,
+        selinux: false,
+        namespaces: ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"].map(str::to_owned).to_vec(),
     }
 }
