@@ -5,6 +5,9 @@ use crate::error::{Error, Result};
 /// How many faults one error lists; the rest is counted.
 pub const LISTED: usize = 50;
 
+/// How many faults are kept at all: a hostile document of 16 MiB could have millions.
+const KEPT: usize = 1000;
+
 /// One fault: where, as a JSON path (`mounts[3].destination`), and why, a clause in lower case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
@@ -14,34 +17,48 @@ pub struct Fault {
     pub why: String,
 }
 
-/// The faults of one document, in the order in which they were found.
+/// The faults of one document, in the order in which they were found; the first thousand.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Faults(Vec<Fault>);
+pub struct Faults {
+    list: Vec<Fault>,
+    cut: bool,
+}
 
 impl Faults {
     /// Adds one.
     pub fn add(&mut self, place: impl Into<String>, why: impl Into<String>) {
-        self.0.push(Fault { place: place.into(), why: why.into() });
+        if self.is_full() {
+            self.cut = true;
+        } else {
+            self.list.push(Fault { place: place.into(), why: why.into() });
+        }
     }
 
     /// Adds all of `others` behind these.
     pub fn append(&mut self, others: Faults) {
-        self.0.extend(others.0);
+        self.cut |= others.cut || self.list.len() + others.list.len() > KEPT;
+        self.list.extend(others.list);
+        self.list.truncate(KEPT);
     }
 
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.list.is_empty()
+    }
+
+    /// Whether further ones would not be kept: looking for them is of no use.
+    pub fn is_full(&self) -> bool {
+        self.list.len() >= KEPT
     }
 
     /// The faults.
     pub fn iter(&self) -> std::slice::Iter<'_, Fault> {
-        self.0.iter()
+        self.list.iter()
     }
 
     /// Leaves out what `unwanted` says.
     pub fn forget(&mut self, unwanted: impl Fn(&Fault) -> bool) {
-        self.0.retain(|fault| !unwanted(fault));
+        self.list.retain(|fault| !unwanted(fault));
     }
 
     /// Nothing, or one error with all faults: a single one on its line, several one a line below
@@ -50,23 +67,24 @@ impl Faults {
     /// # Errors
     /// When there is a fault.
     pub fn into_result(self, document: &str) -> Result<()> {
-        match self.0.as_slice() {
+        match self.list.as_slice() {
             [] => Ok(()),
             [one] if one.place.is_empty() => Err(Error::new(&one.why).at(document)),
             [one] => Err(Error::new(&one.why).at(&one.place)),
-            many => Err(Error::new(listing(many, document))),
+            many => Err(Error::new(listing(many, self.cut, document))),
         }
     }
 }
 
-fn listing(faults: &[Fault], document: &str) -> String {
-    let mut text = format!("{} faults in {document}:", faults.len());
+fn listing(faults: &[Fault], cut: bool, document: &str) -> String {
+    let more = if cut { "more than " } else { "" };
+    let mut text = format!("{more}{} faults in {document}:", faults.len());
     for fault in faults.iter().take(LISTED) {
         let separator = if fault.place.is_empty() { "" } else { ": " };
         text.push_str(&format!("\n  {}{separator}{}", fault.place, fault.why));
     }
     if faults.len() > LISTED {
-        text.push_str(&format!("\n  and {} more", faults.len() - LISTED));
+        text.push_str(&format!("\n  and {more}{} more", faults.len() - LISTED));
     }
     text
 }
@@ -113,6 +131,16 @@ mod tests {
         let text = many(63).into_result("config.json").unwrap_err().to_string();
         assert!(text.starts_with("63 faults in config.json:"));
         assert!(text.ends_with("\n  a[49]: is wrong\n  and 13 more"), "{text}");
+    }
+
+    #[test]
+    fn a_flood_of_faults_is_not_kept() {
+        let mut flood = many(1001);
+        flood.append(many(5));
+        assert_eq!(flood.iter().count(), 1000);
+        let text = flood.into_result("config.json").unwrap_err().to_string();
+        assert!(text.starts_with("more than 1000 faults in config.json:"));
+        assert!(text.ends_with("\n  and more than 950 more"), "{text}");
     }
 
     #[test]

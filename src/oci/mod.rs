@@ -5,11 +5,11 @@
 
 pub mod default_spec;
 pub mod fault;
+mod fits;
 mod json;
-mod probe;
 pub mod read;
 mod schema;
 mod shape;
 pub mod validate;
 
-pub use probe::CAPABILITIES;
+pub use fits::CAPABILITIES;

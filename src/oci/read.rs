@@ -9,14 +9,18 @@ use serde::de::DeserializeOwned;
 use crate::error::{Error, Result};
 
 use super::fault::{Faults, quoted};
+use super::fits::{CAPABILITIES, fits, pids_limit};
 use super::json::{DEPTH, Json, too_deep};
-use super::probe::{CAPABILITIES, fits, pids_limit};
 use super::schema;
 use super::shape::{Findings, Shape, inspect};
 use super::validate;
 
 /// The largest config (and process file) that is read, in bytes; a reader refuses a larger file unread.
 pub const LARGEST: u64 = 16 << 20;
+
+/// What errors call the two documents.
+const DOCUMENT: &str = "config.json";
+const PROCESS_DOCUMENT: &str = "the process file";
 
 /// A config as it was read.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,7 +41,7 @@ pub struct Config {
 /// values of the wrong form, and everything [`validate::validate`] finds.
 pub fn parse(bytes: &[u8]) -> Result<Config> {
     let (config, faults) = examine(bytes)?;
-    faults.into_result("config.json")?;
+    faults.into_result(DOCUMENT)?;
     Ok(config)
 }
 
@@ -47,12 +51,12 @@ pub fn parse(bytes: &[u8]) -> Result<Config> {
 /// # Errors
 /// When `bytes` is not a JSON document at all.
 pub fn examine(bytes: &[u8]) -> Result<(Config, Faults)> {
-    check_text(bytes).map_err(|error| error.at("config.json"))?;
+    check_text(bytes).map_err(|error| error.at(DOCUMENT))?;
     if let Some(config) = fast(bytes) {
         let faults = validate::validate(&config);
         return Ok((config, faults));
     }
-    let slow = slow::<Spec>(bytes, &schema::SPEC, "process").map_err(|error| error.at("config.json"))?;
+    let slow = slow::<Spec>(bytes, &schema::SPEC, "process", DOCUMENT)?;
     let Slow { typed, pids_limit, warnings, broken: mut faults } = slow;
     let mut config = Config { spec: typed, pids_limit, warnings };
     tidy(&mut config.spec);
@@ -66,19 +70,17 @@ pub fn examine(bytes: &[u8]) -> Result<(Config, Faults)> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_process(bytes: &[u8]) -> Result<(Process, Vec<String>)> {
-    const DOCUMENT: &str = "the process file";
-    check_text(bytes).map_err(|error| error.at(DOCUMENT))?;
-    let (process, mut faults, warnings) = match from::<Process>(bytes)
-        .filter(|_| fits(bytes, &schema::PROCESS))
-    {
-        Some(process) => (process, Faults::default(), Vec::new()),
-        None => {
-            let slow = slow::<Process>(bytes, &schema::PROCESS, "").map_err(|error| error.at(DOCUMENT))?;
-            (slow.typed, slow.broken, slow.warnings)
-        }
-    };
+    check_text(bytes).map_err(|error| error.at(PROCESS_DOCUMENT))?;
+    let (process, mut faults, warnings) =
+        match from::<Process>(bytes).filter(|_| fits(bytes, &schema::PROCESS)) {
+            Some(process) => (process, Faults::default(), Vec::new()),
+            None => {
+                let slow = slow::<Process>(bytes, &schema::PROCESS, "", PROCESS_DOCUMENT)?;
+                (slow.typed, slow.broken, slow.warnings)
+            }
+        };
     faults.append(validate::without_echoes(validate::process(&process), &faults));
-    faults.into_result(DOCUMENT)?;
+    faults.into_result(PROCESS_DOCUMENT)?;
     Ok((process, warnings))
 }
 
@@ -156,9 +158,9 @@ struct Slow<T> {
 }
 
 /// The collecting pass; `process` is the path of the process object.
-fn slow<T: DeserializeOwned>(bytes: &[u8], shape: &Shape, process: &str) -> Result<Slow<T>> {
-    let mut tree: Json =
-        serde_json::from_slice(bytes).map_err(|error| Error::new(format!("it is not JSON: {error}")))?;
+fn slow<T: DeserializeOwned>(bytes: &[u8], shape: &Shape, process: &str, document: &str) -> Result<Slow<T>> {
+    let mut tree: Json = serde_json::from_slice(bytes)
+        .map_err(|error| Error::new(format!("it is not JSON: {error}")).at(document))?;
     let mut findings = Findings::default();
     inspect(&mut tree, shape, "", &mut findings);
     let mut warnings = Vec::new();
@@ -172,9 +174,14 @@ fn slow<T: DeserializeOwned>(bytes: &[u8], shape: &Shape, process: &str) -> Resu
         Ok(typed) => Ok(Slow { typed, pids_limit, warnings, broken: findings.faults }),
         // The schema accepts what the type refuses: say that much rather than nothing.
         Err(error) => {
-            findings.faults.add(error.path().to_string(), error.inner().to_string());
-            findings.faults.into_result("config.json")?;
-            Err(Error::new("it cannot be read"))
+            if findings.faults.is_empty() {
+                findings.faults.add(error.path().to_string(), error.inner().to_string());
+            }
+            Err(findings
+                .faults
+                .into_result(document)
+                .err()
+                .unwrap_or_else(|| Error::new("it cannot be read")))
         }
     }
 }

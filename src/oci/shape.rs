@@ -63,7 +63,11 @@ pub struct Findings {
 }
 
 /// Compares `json` with `shape`, repairing it as it goes. `path` is the JSON path of `json` (empty: root).
+/// Once the list of faults is full the rest stays as it is: the document is refused in any case.
 pub fn inspect(json: &mut Json, shape: &Shape, path: &str, findings: &mut Findings) {
+    if findings.faults.is_full() {
+        return;
+    }
     if let Some(why) = mismatch(json, shape) {
         findings.faults.add(path, why);
         *json = neutral(shape);
@@ -81,7 +85,7 @@ pub fn inspect(json: &mut Json, shape: &Shape, path: &str, findings: &mut Findin
     }
 }
 
-fn inspect_map(entries: &mut Vec<(String, Json)>, value: &Shape, path: &str, findings: &mut Findings) {
+fn inspect_map(entries: &mut [(String, Json)], value: &Shape, path: &str, findings: &mut Findings) {
     let mut seen = std::collections::HashSet::new();
     for (key, json) in entries.iter_mut() {
         let place = format!("{path}[{}]", quoted(key));

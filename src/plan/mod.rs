@@ -111,7 +111,7 @@ pub(crate) fn test_host() -> crate::host::Host {
         subuids: Vec::new(),
         subgids: Vec::new(),
         newidmap: false,
-        cgroups: crate::cgroup::layout::Layout::default(),
+        cgroups: Default::default(),
         apparmor: false,
         selinux: false,
         namespaces: ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"].map(str::to_owned).to_vec(),

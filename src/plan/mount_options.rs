@@ -187,12 +187,13 @@ enum Effect {
     SetBelow(u64),
     ClearBelow(u64),
     Propagate(Propagation),
+    CopyUp,
 }
 
 use Effect::{Clear, ClearBelow, Propagate, Set, SetBelow};
 
-/// The options of runtime-spec ("Linux mount options"), sorted by word.
-const TABLE: [(&str, Effect); 59] = [
+/// The options of runtime-spec ("Linux mount options"), sorted by word; [`REFUSED`] goes before it.
+const TABLE: [(&str, Effect); 60] = [
     ("async", Clear(libc::MS_SYNCHRONOUS)),
     ("atime", Clear(libc::MS_NOATIME)),
     ("bind", Effect::Bind(Bind::Bind)),
@@ -251,6 +252,7 @@ const TABLE: [(&str, Effect); 59] = [
     ("suid", Clear(libc::MS_NOSUID)),
     ("symfollow", Clear(libc::MS_NOSYMFOLLOW)),
     ("sync", Set(libc::MS_SYNCHRONOUS)),
+    ("tmpcopyup", Effect::CopyUp),
     ("unbindable", Propagate(Propagation::Unbindable)),
 ];
 
@@ -259,7 +261,7 @@ const REFUSED: [&str; 3] = ["idmap", "ridmap", "tmpcopyup"];
 
 /// The words that `features` tells: exactly those that [`parse`] acts on by the specification's table.
 pub fn names() -> Vec<&'static str> {
-    TABLE.iter().map(|(word, _)| *word).collect()
+    TABLE.iter().map(|(word, _)| *word).filter(|word| !is_refused(word)).collect()
 }
 
 /// The options of one mount; `kind` is its type, of which `bind` alone matters here.
@@ -272,9 +274,9 @@ pub fn parse(options: &[String], kind: Option<&str>) -> Result<MountOptions> {
     let (mut data, mut faults) = (Vec::new(), Vec::new());
     for option in options {
         match effect(option) {
+            _ if is_refused(option) => faults.push(format!("option {option:?} is {NOT_YET}")),
             Some(effect) => parsed.apply(effect),
             None if parsed.apply_crun_word(option) => {}
-            None if is_refused(option) => faults.push(format!("option {option:?} is {NOT_YET}")),
             None => data.push(option.as_str()),
         }
     }
@@ -308,6 +310,7 @@ impl MountOptions {
         match effect {
             Effect::Nothing => {}
             Effect::Remount => self.remount = true,
+            Effect::CopyUp => self.tmpcopyup = true,
             Effect::Bind(bind) => self.bind = bind,
             Set(flag) => {
                 if flag & ACCESS_TIMES != 0 {
@@ -351,7 +354,6 @@ impl MountOptions {
             "src-nofollow" => &mut self.src_nofollow,
             "dest-nofollow" => &mut self.dest_nofollow,
             "copy-symlink" => &mut self.copy_symlink,
-            "tmpcopyup" if !is_refused(word) => &mut self.tmpcopyup,
             _ => return false,
         };
         *field = true;

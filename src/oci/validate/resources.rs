@@ -79,7 +79,11 @@ fn check_memory(memory: &LinuxMemory, faults: &mut Faults) {
         Some(swap) if swap > 0 && limit == 0 => {
             faults.add(format!("{AT}.memory.swap"), "it is memory and swap together, and needs memory.limit");
         }
-        Some(swap) if swap > 0 && (swap < limit || limit < 0) => {
+        Some(swap) if swap > 0 && limit < 0 => {
+            faults
+                .add(format!("{AT}.memory.swap"), "it is memory and swap together, and memory has no limit");
+        }
+        Some(swap) if swap > 0 && swap < limit => {
             let why = format!("{swap} is memory and swap together, and below memory.limit {limit}");
             faults.add(format!("{AT}.memory.swap"), why);
         }

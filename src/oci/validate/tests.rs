@@ -521,7 +521,7 @@ fn sysctls_belong_to_a_namespace_of_the_container() {
         "user.max_user_namespaces",
         &["linux.sysctl[\"user.max_user_namespaces\"]: it needs a user namespace in linux.namespaces"],
     );
-    for value in ["1+2", "1\n2", "1\02"] {
+    for value in ["1+2", "1\n2", "1\u{0}2"] {
         refuses(
             "/linux/sysctl",
             json!({"net.x": value}),
@@ -586,6 +586,10 @@ fn memory_limits_fit_together() {
     memory(
         json!({"swap": 99}),
         &["linux.resources.memory.swap: it is memory and swap together, and needs memory.limit"],
+    );
+    memory(
+        json!({"limit": -1, "swap": 99}),
+        &["linux.resources.memory.swap: it is memory and swap together, and memory has no limit"],
     );
     memory(
         json!({"limit": -2, "swappiness": 101}),
