@@ -3,4 +3,5 @@
 //! Nothing in here decides anything. Descriptors are `OwnedFd`/`BorrowedFd` and close on exec; an error
 //! is the errno, or an [`crate::error::Error`] that shows the call as made.
 
+pub mod cgroup;
 pub mod time;
