@@ -5,26 +5,27 @@
 //! list and decides nothing. Each step carries *why* it is there: the JSON path of the config that asked
 //! for it, or the rule of the runtime that did (`default`).
 
+pub mod cgroup;
 pub mod check;
 mod compile;
+pub mod config;
 mod devices;
+pub mod features;
 mod ids;
+pub mod mount_options;
 mod mounts;
 mod namespaces;
 mod print;
 mod process;
 mod rlimits;
 mod root;
+pub mod seccomp;
 mod step;
 
 pub use compile::{Options, Start, compile, compile_exec};
 pub use ids::IdMap;
 pub use process::hooks;
 pub use step::*;
-
-pub mod config;
-pub mod features;
-pub mod mount_options;
 
 use serde::Serialize;
 
@@ -89,12 +90,6 @@ impl Plan {
     /// The steps the child walks, in order.
     pub fn child(&self) -> impl Iterator<Item = &Planned> {
         self.steps.iter().filter(|planned| planned.stage.is_child())
-    }
-}
-
-impl std::fmt::Display for Plan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.warnings.iter().try_for_each(|warning| writeln!(f, "{warning}"))
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod attributes;
 pub mod bpf;
+pub mod cgroup;
 pub mod channel;
 pub mod clone;
 pub mod executable;
