@@ -8,6 +8,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 use super::channel::{Channel, Message};
@@ -20,6 +21,7 @@ use crate::plan::{MapWriter, Namespace, Plan, Planned, Slot, Stage, Step, Token}
 use crate::sys::clone::{Cloned, Parent, clone, exit_now};
 use crate::sys::mount::{self, Depth};
 use crate::sys::path::RootFolder;
+use crate::sys::process::{Dumpable, ParentDeath, set_dumpable, set_parent_death};
 use crate::sys::{attributes, namespace};
 
 /// PROC_SUPER_MAGIC of linux/magic.h.
@@ -187,7 +189,7 @@ impl<'a> Child<'a> {
         match token {
             Token::Cgroup => self.tasks = fds,
             Token::Commit => {
-                crate::sys::process::set_parent_death(crate::sys::process::ParentDeath::Survive)?;
+                set_parent_death(ParentDeath::IsIgnored)?;
             }
             _ => {}
         }
@@ -247,7 +249,7 @@ fn prepare(work: &mut Work<'_>) -> Result<OwnedFd> {
         matches!(planned.step, Step::WriteIdMaps { writer: MapWriter::Helpers | MapWriter::Single, .. })
     });
     if !opens_later {
-        crate::sys::process::set_dumpable(crate::sys::process::Dumpable::No)?;
+        set_dumpable(Dumpable::No)?;
     }
     // Modes of nodes are given exactly.
     nix::sys::stat::umask(Mode::empty());
@@ -257,7 +259,7 @@ fn prepare(work: &mut Work<'_>) -> Result<OwnedFd> {
 }
 
 fn die_with_runtime() -> Result<()> {
-    crate::sys::process::set_parent_death(crate::sys::process::ParentDeath::Kill)
+    set_parent_death(ParentDeath::Sends(Signal::SIGKILL))
 }
 
 fn open_proc() -> Result<OwnedFd> {

@@ -22,4 +22,4 @@ mod process;
 mod runtime;
 pub mod undo;
 
-pub use runtime::{Made, Work, carry_out};
+pub use runtime::{Deed, Joined, Made, Work, carry_out};

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, Gid, Uid};
 
@@ -20,6 +21,7 @@ use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
 use crate::plan::seccomp::Filter;
 use crate::plan::{CapabilitySets, Scheduler};
+use crate::sys::process::{Dumpable, ParentDeath, set_dumpable, set_parent_death};
 use crate::sys::{attributes, seccomp};
 
 /// Where programs are looked for when the environment has no PATH.
@@ -49,8 +51,8 @@ pub(super) fn become_root() -> Result<()> {
         }
     }
     // A change of user makes the process dumpable as the system's default says; it must stay closed.
-    crate::sys::process::set_dumpable(crate::sys::process::Dumpable::No)?;
-    crate::sys::process::set_parent_death(crate::sys::process::ParentDeath::Kill)
+    set_dumpable(Dumpable::No)?;
+    set_parent_death(ParentDeath::Sends(Signal::SIGKILL))
 }
 
 /// A session keyring of the container's own. A host that is out of keys is no reason to stop.
@@ -150,7 +152,7 @@ pub(super) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>, effective:
     nix::unistd::setresgid(group, group, group).map_err(unmapped("gid"))?;
     nix::unistd::setresuid(user, user, user).map_err(unmapped("uid"))?;
     attributes::keep_capabilities(false).call(|| "prctl(PR_SET_KEEPCAPS)")?;
-    crate::sys::process::set_dumpable(crate::sys::process::Dumpable::No)?;
+    set_dumpable(Dumpable::No)?;
     let permitted = caps::read(None, CapSet::Permitted).map_err(explain("capget"))?;
     let wanted: CapsHashSet = parse(effective).intersection(&permitted).copied().collect();
     caps::set(None, CapSet::Effective, &wanted).map_err(explain("capset(effective)"))

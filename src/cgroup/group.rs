@@ -100,6 +100,18 @@ pub struct SavedGroup {
     pub made: Vec<PathBuf>,
 }
 
+impl SavedGroup {
+    /// What has to be removed if making `group` is cut short at any point: its own folder.
+    pub fn planned(group: &Group) -> SavedGroup {
+        SavedGroup {
+            hierarchy: group.hierarchy.clone(),
+            version: group.version,
+            dir: group.dir.clone(),
+            made: vec![group.dir.clone()],
+        }
+    }
+}
+
 impl Write {
     /// A plain write that must succeed.
     pub fn new(file: impl Into<String>, value: impl ToString, why: impl Into<String>) -> Write {

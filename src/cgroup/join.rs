@@ -7,14 +7,17 @@
 //! 50 µs), nor does CLONE_INTO_CGROUP.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
 use nix::unistd;
 
 use super::layout::Version;
-use super::{Cgroup, files};
-use crate::error::{Call, Result};
+use super::{Cgroup, OpenGroup, files};
+use crate::error::{Call, Error, Result};
+use crate::ids::RootPath;
 
 impl Cgroup {
     /// The v1 `tasks` files, for [`join_current`], opened by the runtime for its child to inherit. Memory
@@ -50,6 +53,47 @@ pub fn join_current(tasks: &[impl AsFd]) -> std::result::Result<(), (usize, Errn
                 return Err((index, errno));
             }
         }
+    }
+    Ok(())
+}
+
+impl Cgroup {
+    /// The cgroups below the container's that `exec --cgroup` names: each word is `PATH`, or on v1
+    /// `CONTROLLER[,CONTROLLER…]:PATH` for some hierarchies only. They must exist.
+    ///
+    /// # Errors
+    /// A controller the container has no cgroup of, or a path that leaves the container's cgroup.
+    pub fn below(mut self, words: &[String]) -> Result<Cgroup> {
+        for word in words {
+            let (controllers, path) = match word.split_once(':') {
+                Some((controllers, path)) => (controllers.split(',').collect(), path),
+                None => (Vec::new(), word.as_str()),
+            };
+            let unknown = controllers.iter().find(|name| !self.groups.iter().any(|group| group.has(name)));
+            if let Some(name) = unknown {
+                return Err(Error::new(format!("unknown controller {name:?} in SUB_CGROUP {word:?}")));
+            }
+            let wanted = |group: &OpenGroup| controllers.is_empty() || controllers.iter().any(|name| group.has(name));
+            for group in self.groups.iter_mut().filter(|group| wanted(group)) {
+                enter_below(group, path)?;
+            }
+        }
+        Ok(self)
+    }
+}
+
+fn enter_below(group: &mut OpenGroup, path: &str) -> Result<()> {
+    let clean = RootPath::new(path);
+    let leaves = Path::new(path).components().any(|part| part == std::path::Component::ParentDir);
+    if leaves {
+        return Err(Error::new(format!("bad sub cgroup path: {path:?} leaves the container's cgroup")));
+    }
+    for name in clean.relative().components().map(|part| part.as_os_str()).filter(|name| *name != ".") {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let dir = group.dir.join(name);
+        group.fd = openat(&group.fd, name, flags, Mode::empty())
+            .map_err(|errno| Error::sys(format!("open({dir:?})"), errno).because("bad sub cgroup path"))?;
+        group.dir = dir;
     }
     Ok(())
 }

@@ -43,7 +43,8 @@ pub fn plan(runtime: &Runtime, options: &CreateOptions) -> Result<Plan> {
     let options = CreateOptions { console_socket: None, ..options.clone() };
     let prepared = Prepared::new(runtime, &options, attachment, Start::OnCommand).doing(doing)?;
     let mut plan = prepared.plan;
-    plan.ignored = read::unknown_properties(&prepared.bytes);
+    let unknown = read::unknown_properties(&prepared.bytes);
+    plan.ignored.extend(unknown.into_iter().map(|path| format!("{path}: no property of the specification")));
     Ok(plan)
 }
 

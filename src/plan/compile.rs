@@ -188,7 +188,7 @@ impl Maps {
 
 fn cgroups(plan: &mut Plan, linux: Option<&Linux>, options: &Options, host: &Host) -> Result<CgroupPlan> {
     if !options.cgroups {
-        return Ok(CgroupPlan { groups: Vec::new(), warnings: Vec::new() });
+        return Ok(CgroupPlan::default());
     }
     let resources = linux.and_then(|linux| linux.resources().as_ref());
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
@@ -295,7 +295,7 @@ fn plan_names(plan: &mut Plan, spec: &Spec) {
 fn compile_seccomp(plan: &mut Plan, linux: Option<&Linux>) -> Result<Option<seccomp::Filter>> {
     let Some(config) = linux.and_then(|linux| linux.seccomp().as_ref()) else { return Ok(None) };
     let filter = seccomp::compile(config)?;
-    plan.warnings.extend(filter.warnings.iter().cloned());
+    plan.ignored.extend(filter.warnings.iter().cloned());
     Ok(Some(filter))
 }
 

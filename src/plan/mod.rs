@@ -72,8 +72,8 @@ pub struct Plan {
     pub steps: Vec<Planned>,
     /// Downgrades, with their consequence.
     pub warnings: Vec<String>,
-    /// JSON paths of properties that were ignored because no version of the specification this runtime
-    /// knows has them. Filled for `isolate plan` only.
+    /// What is ignored, as the specification demands: names that are no system call here, and (for
+    /// `isolate plan` only) properties that no version of the specification knows.
     pub ignored: Vec<String>,
 }
 

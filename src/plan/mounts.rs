@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::mount_options::{self, MountOptions};
+use super::mount_options::{self, Bind, MountFlags, MountOptions};
 use super::namespaces::Namespaces;
 use super::{Attributes, IdMap, Namespace, Plan, Slot, Stage, Step, ids};
 use crate::cgroup::layout::{Hierarchy, Version};
@@ -60,14 +60,15 @@ pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mu
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let why = format!("mounts[{index}]");
         let place = || format!("{why} {}", mount.destination().display());
-        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default()).at(place)?;
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default(), mount.typ().as_deref()).at(place)?;
+        refuse_words_of_crun(&options).at(place)?;
         let target = RootPath::new(mount.destination());
         check_proc(mount, &target).at(place)?;
         match mount.typ().as_deref().unwrap_or("none") {
             _ if is_bind(mount) => plan_bind(plan, mount, &options, &why, around, slots)?,
             "cgroup" | "cgroup2" => plan_cgroup(plan, &target, &options, &why, around),
             fstype => {
-                let late = options.is_read_only() && (fstype == "tmpfs" || target.as_path() == Path::new("/dev"));
+                let late = options.set.has(libc::MS_RDONLY) && (fstype == "tmpfs" || target.as_path() == Path::new("/dev"));
                 if late {
                     deferred.push((target.clone(), why.clone()));
                 }
@@ -94,15 +95,56 @@ fn check_proc(mount: &Mount, target: &RootPath) -> Result<()> {
         .hint("mount it elsewhere, or bind one of /proc/{cpuinfo,meminfo,stat,uptime,loadavg,…}"))
 }
 
-/// What a mount without a word about propagation becomes: nothing changes.
-fn attributes(options: &MountOptions) -> Attributes {
-    Attributes {
-        set: options.attr_set,
-        clear: options.attr_clear,
-        recursive_set: options.recursive_set,
-        recursive_clear: options.recursive_clear,
-        propagation: options.propagation.clone(),
+/// What crun alone understands; ignoring it would follow a link that was not to be followed.
+fn refuse_words_of_crun(options: &MountOptions) -> Result<()> {
+    let words = [
+        ("src-nofollow", options.src_nofollow),
+        ("dest-nofollow", options.dest_nofollow),
+        ("copy-symlink", options.copy_symlink),
+        ("remount", options.remount),
+    ];
+    match words.iter().find(|(_, asked)| *asked) {
+        Some((word, _)) => Err(Error::new(format!("option {word:?} is not supported by this version"))),
+        None => Ok(()),
     }
+}
+
+/// MS_ flags and the MOUNT_ATTR_ bits of the same meaning (mount_setattr(2)).
+const SAME: [(libc::c_ulong, u64); 6] = [
+    (libc::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
+    (libc::MS_NOSUID, libc::MOUNT_ATTR_NOSUID),
+    (libc::MS_NODEV, libc::MOUNT_ATTR_NODEV),
+    (libc::MS_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
+    (libc::MS_NODIRATIME, libc::MOUNT_ATTR_NODIRATIME),
+    (libc::MS_NOSYMFOLLOW, libc::MOUNT_ATTR_NOSYMFOLLOW),
+];
+
+/// Of access times one kind holds at a time; relatime is the kind with no bit.
+const ACCESS_TIMES: [(libc::c_ulong, u64); 3] = [
+    (libc::MS_NOATIME, libc::MOUNT_ATTR_NOATIME),
+    (libc::MS_STRICTATIME, libc::MOUNT_ATTR_STRICTATIME),
+    (libc::MS_RELATIME, 0),
+];
+
+/// What the options change on a mount that exists. What is not mentioned stays as the source has it.
+fn attributes(options: &MountOptions) -> Attributes {
+    let bits = |flags: MountFlags| SAME.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, bit)| bit).sum();
+    let mut found = Attributes {
+        set: bits(options.set),
+        clear: bits(options.cleared),
+        recursive_set: options.recursive_set.bits(),
+        recursive_clear: options.recursive_cleared.bits(),
+        propagation: propagation(options),
+    };
+    if let Some((_, bit)) = ACCESS_TIMES.iter().find(|(flag, _)| options.set.has(*flag)) {
+        found.set |= bit;
+        found.clear |= libc::MOUNT_ATTR__ATIME;
+    }
+    found
+}
+
+fn propagation(options: &MountOptions) -> Vec<u64> {
+    options.propagation.iter().map(|kind| kind.flags()).collect()
 }
 
 fn plan_bind(
@@ -120,7 +162,7 @@ fn plan_bind(
     let slot = *slots;
     *slots += 1;
     let source = around.bundle.join(source);
-    let recursive = options.is_recursive_bind();
+    let recursive = options.bind == Bind::Rbind;
     plan.push(early_stage(around), why, Step::OpenSource { slot, path: source, recursive });
     let target = RootPath::new(mount.destination());
     plan.push(Stage::Setup, why, Step::Bind { slot, target, attributes: attributes(options) });
@@ -142,8 +184,8 @@ fn plan_filesystem(
     around: &Around<'_>,
     late_read_only: bool,
 ) {
-    let read_only = nix::mount::MsFlags::MS_RDONLY.bits();
-    let flags = if late_read_only { options.flags & !read_only } else { options.flags };
+    let flags = options.set.bits();
+    let flags = if late_read_only { flags & !libc::MS_RDONLY } else { flags };
     let source = mount.source().as_ref().map(|path| path.display().to_string());
     let mut change = attributes(options);
     // A filesystem is mounted with its flags at once; only what mount(2) cannot say is changed afterwards.
@@ -183,12 +225,11 @@ fn plan_cgroup(
         plan_one_cgroup(plan, v2, target.clone(), options, why, around);
         return;
     }
-    let read_only = nix::mount::MsFlags::MS_RDONLY.bits();
     let folder = Step::MountFs {
         target: target.clone(),
         fstype: "tmpfs".to_owned(),
         source: "tmpfs".to_owned(),
-        flags: options.flags & !read_only,
+        flags: options.set.bits() & !libc::MS_RDONLY,
         data: "mode=755".to_owned(),
         attributes: Attributes::default(),
         fallback: None,
@@ -199,7 +240,7 @@ fn plan_cgroup(
         plan_one_cgroup(plan, Some(hierarchy), below, options, why, around);
         plan_links(plan, hierarchy, target, why);
     }
-    if options.is_read_only() {
+    if options.set.has(libc::MS_RDONLY) {
         let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() };
         plan.push(Stage::Setup, why, Step::Remount { target: target.clone(), attributes });
     }
@@ -240,9 +281,9 @@ fn plan_one_cgroup(
                 target,
                 fstype: fstype.to_owned(),
                 source: "cgroup".to_owned(),
-                flags: options.flags,
+                flags: options.set.bits(),
                 data,
-                attributes: Attributes { propagation: options.propagation.clone(), ..Attributes::default() },
+                attributes: Attributes { propagation: propagation(options), ..Attributes::default() },
                 fallback: around.cgroup2.filter(|_| fstype == "cgroup2").map(Path::to_path_buf),
             };
             plan.push(Stage::Setup, why, step);

@@ -17,7 +17,7 @@ impl fmt::Display for Plan {
             writeln!(f, "warning: {warning}")?;
         }
         for path in &self.ignored {
-            writeln!(f, "ignored: {path} (no property of the specification)")?;
+            writeln!(f, "ignored: {path}")?;
         }
         Ok(())
     }

@@ -129,7 +129,7 @@ pub fn plan_personality(plan: &mut Plan, linux: Option<&oci_spec::runtime::Linux
     let Some(wanted) = linux.and_then(|linux| linux.personality().as_ref()) else { return };
     let persona = match wanted.domain() {
         LinuxPersonalityDomain::PerLinux => 0,
-        LinuxPersonalityDomain::PerLinux32 => libc::PER_LINUX32 as u64,
+        LinuxPersonalityDomain::PerLinux32 => 0x0008,
     };
     plan.push(Stage::Last, "linux.personality", Step::Personality { persona });
 }

@@ -9,6 +9,9 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Result};
 
+/// linux/sched.h; the constant of libc does not fit its type.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Who becomes the parent of the new process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parent {
@@ -49,7 +52,7 @@ pub fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>, parent: Parent) ->
         Parent::Grandparent => args.flags |= libc::CLONE_PARENT as u64,
     }
     if let Some(cgroup) = cgroup {
-        args.flags |= libc::CLONE_INTO_CGROUP as u64;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
     // SAFETY: `args` and `pidfd` outlive the call; without CLONE_VM the child has its own copy of all

@@ -1,4 +1,7 @@
-//! Signals by the names and numbers people and engines give. Pure, any process, no privilege.
+//! Signals by the names and numbers people and engines give. Pure, any process, no privilege; and
+//! putting them back to how a fresh program expects them.
+
+#![allow(unsafe_code)]
 
 use crate::error::{Error, Result};
 
@@ -133,4 +136,21 @@ mod tests {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }
+}
+
+/// Gives every signal its default action and an empty mask, as a fresh program expects: ignored signals
+/// and masks survive exec, and Rust's start-up ignores SIGPIPE.
+pub fn reset_all() {
+    let default = libc::sigaction {
+        sa_sigaction: libc::SIG_DFL,
+        // SAFETY: a signal set is plain integers, for which all zeroes is the empty set.
+        sa_mask: unsafe { std::mem::zeroed() },
+        sa_flags: 0,
+        sa_restorer: None,
+    };
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: `default` outlives the call; the kernel refuses the few numbers that cannot be set.
+        unsafe { libc::sigaction(signal, &raw const default, std::ptr::null_mut()) };
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
