@@ -259,7 +259,7 @@ mod tests {
         let device =
             BlockDevice { major: 8, minor: 70_000, read_bytes: 4096, write_bytes: 7, reads: 1, writes: 2 };
         let v1 = parse_v1("8:70000 Read 4096\n8:70000 Write 7\nTotal 9\n", "8:70000 Read 1\n8:70000 Write 2");
-        assert_eq!(v1, [device.clone()]);
+        assert_eq!(v1, std::slice::from_ref(&device));
         assert_eq!(
             parse_v2("8:70000 rbytes=4096 wbytes=7 rios=1 wios=2 dbytes=0 dios=0\nx\n8:1\n"),
             [device]
