@@ -450,7 +450,10 @@ fn without_permission_a_group_is_left_out_or_the_limit_is_named() {
         eprintln!("skipped: run the test binary as another user");
         return;
     }
-    let host = host(probe::probe().unwrap());
+    let mut layout = probe::probe().unwrap();
+    // Nobody delegates the top.
+    layout.hierarchies.iter_mut().for_each(|hierarchy| hierarchy.own = PathBuf::from("/"));
+    let host = host(layout);
     let id = ContainerId::new("c").unwrap();
     for group in compile(None, None, &id, &host).unwrap().groups {
         assert!(make(&group).unwrap().is_none());
@@ -469,4 +472,65 @@ fn without_permission_a_group_is_left_out_or_the_limit_is_named() {
         assert!(error.contains(text), "{text}: {error}");
     }
     assert!(make(&Group { dir: Path::new("/proc").into(), ..group.clone() }).is_err());
+}
+
+#[test]
+fn a_user_with_a_delegated_cgroup_v2_gets_limits() {
+    let layout = probe::probe().unwrap();
+    let [unified] = layout.hierarchies.as_slice() else {
+        eprintln!("skipped: not cgroup v2 alone");
+        return;
+    };
+    let above = unified.mount_point.join(unified.own.strip_prefix("/").unwrap()).join("../cgroup.procs");
+    if Uid::effective().is_root() || std::fs::OpenOptions::new().write(true).open(&above).is_err() {
+        eprintln!("skipped: root, or {above:?} is not delegated");
+        return;
+    }
+    let host = host(layout);
+    let resources = serde_json::from_value(json!({"pids": {"limit": 5}, "memory": {"limit": 67_108_864}}));
+    let id = ContainerId::new("delegated").unwrap();
+    let groups = compile(Some(&resources.unwrap()), None, &id, &host).unwrap().groups;
+    let open = make(&groups[0]).unwrap().unwrap();
+    limit(&open, &groups[0]).unwrap();
+    let mut stage = Stage { cgroup: Cgroup { groups: vec![open] }, groups, host, children: Vec::new() };
+    let pid = stage.spawn("exec sleep 1000");
+    assert_eq!(stage.cgroup.processes().unwrap(), [pid]);
+    assert_eq!(stage.value("pids", "", "pids.max"), "5");
+    stage.cgroup.freeze().unwrap();
+    stage.cgroup.kill_all(9).unwrap();
+    stage.wait(pid);
+    stage.cgroup.remove().unwrap();
+    assert_eq!(stage.exist(), [false]);
+}
+
+#[test]
+fn devices_that_are_not_allowed_cannot_be_opened() {
+    let Some(mut stage) = stage("devices", json!({})) else { return };
+    if stage.cgroup.v1("devices").is_none() {
+        eprintln!("skipped: no v1 device controller");
+        return;
+    }
+    let pid = stage.spawn("exec head -c 1 /dev/zero > /dev/null");
+    assert!(matches!(stage.wait(pid), WaitStatus::Exited(_, 0)));
+    let pid = stage.spawn("exec 2> /dev/null; : < /dev/kmsg");
+    assert!(matches!(stage.wait(pid), WaitStatus::Exited(_, code) if code != 0));
+    assert!(std::fs::File::open("/dev/kmsg").is_ok());
+    stage.update(json!({"devices": [{"allow": true, "type": "c", "major": 1, "minor": 11}]})).unwrap();
+    let pid = stage.spawn("exec 2> /dev/null; : < /dev/kmsg");
+    assert!(matches!(stage.wait(pid), WaitStatus::Exited(_, 0)));
+}
+
+#[test]
+fn the_time_a_full_config_takes_is_printed() {
+    let config = json!({
+        "memory": {"limit": 67_108_864}, "pids": {"limit": 32}, "cpu": {"shares": 512, "quota": 20000}
+    });
+    let start = Instant::now();
+    let Some(stage) = stage("time", config) else { return };
+    let made = start.elapsed();
+    let files = stage.cgroup.tasks_files().unwrap().len();
+    let start = Instant::now();
+    stage.cgroup.remove().unwrap();
+    eprintln!("probe, compile, make, limit: {made:?}; {files} tasks files; remove: {:?}", start.elapsed());
+    assert!(made < Duration::from_secs(5));
 }
