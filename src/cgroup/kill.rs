@@ -83,6 +83,12 @@ impl Cgroup {
         result
     }
 
+    /// One round of the way that older kernels need.
+    #[cfg(test)]
+    pub(super) fn kill_held_for_tests(&self) -> Result<()> {
+        self.roster().map_or(Ok(()), |group| self.kill_held(group))
+    }
+
     fn thaw_v1(&self) {
         if let Some(group) = self.v1("freezer") {
             thaw_tree(group);

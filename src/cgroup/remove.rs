@@ -21,28 +21,35 @@ impl Cgroup {
     /// # Errors
     /// The first hierarchy that could not be removed; the others are.
     pub fn remove(&self) -> Result<()> {
-        let results: Vec<Result<()>> = self.groups.iter().map(remove).collect();
-        results.into_iter().collect()
+        let ours = |group: &&OpenGroup| group.made.contains(&group.dir);
+        let mut left: Vec<&OpenGroup> = self.groups.iter().filter(ours).collect();
+        let mut lasting: Result<()> = Ok(());
+        let mut passing: Result<()> = Ok(());
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                std::thread::sleep(Duration::from_millis(1 << (attempt - 1)));
+            }
+            passing = Ok(());
+            left.retain(|group| {
+                let Err(errno) = remove_tree(group) else { return false };
+                let result = if is_passing(errno) { &mut passing } else { &mut lasting };
+                if result.is_ok() {
+                    *result = Err(failed(&group.dir, errno));
+                }
+                is_passing(errno)
+            });
+            if left.is_empty() {
+                break;
+            }
+        }
+        self.groups.iter().filter(ours).for_each(remove_above);
+        lasting.and(passing)
     }
 }
 
-fn remove(group: &OpenGroup) -> Result<()> {
-    if !group.made.contains(&group.dir) {
-        return Ok(());
-    }
-    let mut pause = Duration::from_millis(1);
-    let mut result = remove_tree(group);
-    for _ in 1..TRIES {
-        if !matches!(result, Err(Errno::EBUSY | Errno::ENOTEMPTY | Errno::ENOENT)) {
-            break;
-        }
-        std::thread::sleep(pause);
-        pause *= 2;
-        result = remove_tree(group);
-    }
-    result.map_err(|errno| failed(&group.dir, errno))?;
-    remove_above(group);
-    Ok(())
+/// Whether a failure may be over in a moment: a dying process, or a container's folders vanishing.
+fn is_passing(errno: Errno) -> bool {
+    matches!(errno, Errno::EBUSY | Errno::ENOTEMPTY | Errno::ENOENT)
 }
 
 fn failed(dir: &Path, errno: Errno) -> Error {

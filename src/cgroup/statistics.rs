@@ -161,7 +161,7 @@ impl Cgroup {
             swap: Amount {
                 usage: swap.usage_in_bytes,
                 max: swap.max_usage_in_bytes,
-                limit: bytes(swap.limit_in_bytes),
+                limit: swap_limit(group, swap.limit_in_bytes),
                 failcnt: swap.fail_cnt,
             },
             cache: cache.unwrap_or(0),
@@ -199,6 +199,14 @@ fn place(group: &OpenGroup) -> (PathBuf, bool) {
 /// No limit is -1 in `cgroups-rs`, or on v1 the largest number of whole pages.
 fn bytes(limit: i64) -> Option<u64> {
     u64::try_from(limit).ok().filter(|limit| *limit < 0x7fff_ffff_ffff_0000)
+}
+
+/// On v2 `cgroups-rs` takes `max` for 0.
+fn swap_limit(group: &OpenGroup, v1: i64) -> Option<u64> {
+    match group.version {
+        Version::V1 => bytes(v1),
+        Version::V2 => files::read(&group.fd, "memory.swap.max").ok()?.trim().parse().ok(),
+    }
 }
 
 fn device(name: &str) -> Option<(u32, u32)> {
@@ -259,7 +267,7 @@ mod tests {
         let device =
             BlockDevice { major: 8, minor: 70_000, read_bytes: 4096, write_bytes: 7, reads: 1, writes: 2 };
         let v1 = parse_v1("8:70000 Read 4096\n8:70000 Write 7\nTotal 9\n", "8:70000 Read 1\n8:70000 Write 2");
-        assert_eq!(v1, [device.clone()]);
+        assert_eq!(v1, std::slice::from_ref(&device));
         assert_eq!(
             parse_v2("8:70000 rbytes=4096 wbytes=7 rios=1 wios=2 dbytes=0 dios=0\nx\n8:1\n"),
             [device]

@@ -183,15 +183,13 @@ impl<'a> Sheet<'a> {
 
     fn groups(&mut self, dir: impl Fn(&Hierarchy) -> std::path::PathBuf) -> Vec<Group> {
         let columns = std::mem::take(&mut self.columns);
+        let is_hybrid = self.layout.hierarchies.iter().any(|h| h.version == Version::V1);
         let group = |(hierarchy, (checks, writes)): (&Hierarchy, (Vec<Check>, Vec<Write>))| Group {
             hierarchy: hierarchy.name(),
             version: hierarchy.version,
             mount_point: hierarchy.mount_point.clone(),
             dir: dir(hierarchy),
-            enable: match hierarchy.version {
-                Version::V1 => Vec::new(),
-                Version::V2 => hierarchy.controllers.clone(),
-            },
+            enable: enable(hierarchy, &writes, is_hybrid),
             inherit_cpuset: hierarchy.version == Version::V1 && hierarchy.has("cpuset"),
             optional: false,
             checks,
@@ -210,5 +208,15 @@ impl<'a> Sheet<'a> {
                 Err(Error::new(lines.join("; ")).kind(kind))
             }
         }
+    }
+}
+
+/// All that the unified hierarchy has, so that everything is accounted; beside v1 hierarchies only what is
+/// asked for: nobody looks for numbers there, and it would be switched on for the whole host.
+fn enable(hierarchy: &Hierarchy, writes: &[Write], is_hybrid: bool) -> Vec<String> {
+    let needed = |controller: &&String| writes.iter().any(|write| write.controller() == *controller);
+    match hierarchy.version {
+        Version::V1 => Vec::new(),
+        Version::V2 => hierarchy.controllers.iter().filter(|c| !is_hybrid || needed(c)).cloned().collect(),
     }
 }

@@ -142,8 +142,16 @@ fn every_hierarchy_gets_a_group_and_only_cpuset_inherits() {
     let inherits =
         plan.groups.iter().filter(|group| group.inherit_cpuset).map(|group| group.hierarchy.as_str());
     assert_eq!(inherits.collect::<Vec<_>>(), ["cpuset"]);
-    assert_eq!(plan.groups.last().unwrap().enable, ["hugetlb"]);
     assert!(plan.groups.iter().all(|group| !group.optional));
+}
+
+#[test]
+fn on_a_hybrid_host_only_the_controllers_that_are_asked_for_are_enabled() {
+    let enabled = |config, host: &Host| plan(config, None, host).unwrap().groups.pop().unwrap().enable;
+    let pages = json!({"hugepageLimits": [{"pageSize": "2MB", "limit": 4096}]});
+    assert_eq!(enabled(json!({}), &hybrid()), [""; 0]);
+    assert_eq!(enabled(pages, &hybrid()), ["hugetlb"]);
+    assert_eq!(enabled(json!({}), &v2()), v2().cgroups.hierarchies[0].controllers);
 }
 
 #[test]
