@@ -6,10 +6,16 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod lifecycle;
-
-fn main() -> std::process::ExitCode {
-    let mut tests = Vec::new();
-    tests.extend(lifecycle::tests());
-    support::runner::main(tests)
+/// Declares the files and runs all their tests.
+macro_rules! suite {
+    ($($file:ident),* $(,)?) => {
+        $(mod $file;)*
+        fn main() -> std::process::ExitCode {
+            let mut tests = Vec::new();
+            $(tests.extend($file::tests());)*
+            support::runner::main(tests)
+        }
+    };
 }
+
+suite![devices, exec, kill, lifecycle, masked, mounts, namespaces, rootfs, userns,];

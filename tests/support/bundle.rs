@@ -37,6 +37,11 @@ impl Bundle {
         Bundle { id, folder, root, json }
     }
 
+    /// A bundle whose process ends with success at once.
+    pub fn nothing() -> Bundle {
+        Bundle::new(&["/bin/true"])
+    }
+
     /// A bundle whose process is a shell script.
     pub fn shell(script: &str) -> Bundle {
         Bundle::new(&["/bin/sh", "-c", script])
@@ -170,6 +175,15 @@ impl Bundle {
         self.container().run(&[])
     }
 
+    /// `create`, which must fail with exit code 1, say each of `words`, and leave nothing.
+    #[track_caller]
+    pub fn is_refused(self, words: &[&str]) -> Output {
+        let container = self.container();
+        let output = container.create(&[]).fails(1, words);
+        container.leaves_nothing();
+        output
+    }
+
     /// `run` in the foreground: must succeed; gives the trimmed standard output.
     #[track_caller]
     pub fn output(self) -> String {
@@ -204,8 +218,8 @@ static APPLETS: OnceLock<Vec<String>> = OnceLock::new();
 
 fn applets(busybox: &Path) -> &'static [String] {
     APPLETS.get_or_init(|| {
-        let list = std::process::Command::new(busybox).arg("--list").output().unwrap();
-        String::from_utf8_lossy(&list.stdout).lines().map(str::to_owned).collect()
+        let list = child::run(std::process::Command::new(busybox).arg("--list")).ok();
+        list.stdout.lines().map(str::to_owned).collect()
     })
 }
 

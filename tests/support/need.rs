@@ -2,11 +2,13 @@
 //! feature or program, or as a failure when `ISOLATE_TEST_MUST_RUN` lists its tier (`root,userns,cgroup,…`).
 
 use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use libtest_mimic::{Completion, Failed};
 use nix::unistd::geteuid;
 
-use super::{cgroup, session};
+use super::{cgroup, child, session};
 
 /// One thing a test needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,8 +132,11 @@ pub fn kernel() -> (u32, u32) {
 }
 
 fn can_make_user_namespace() -> bool {
-    let status = std::process::Command::new("unshare").args(["-U", "true"]).status();
-    status.is_ok_and(|status| status.success())
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        find_program("unshare").is_some()
+            && child::run(Command::new("unshare").args(["-U", "true"])).code == 0
+    })
 }
 
 /// The caller's first range in `/etc/subuid` or `/etc/subgid`.
