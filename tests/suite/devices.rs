@@ -13,14 +13,15 @@ tests![
     nodes_of_the_config_are_made_with_mode_and_owner needs [Need::Root],
     a_node_may_lie_outside_dev needs [Need::Root],
     a_fifo_of_the_config_is_made needs [Need::Root],
-    a_node_that_is_there_already_is_kept needs [Need::Root],
+    a_node_that_is_there_already_is_kept
+        needs [Need::Root, Need::Not("runc", "1.1 forbids the use of a default node that the config lists")],
     a_node_of_an_unknown_kind_is_refused,
     a_dev_bound_from_the_host_is_left_as_it_is needs [Need::Root],
-    a_dev_that_is_a_link_touches_nothing_outside,
-    a_new_node_may_be_made_but_not_opened needs [Need::CgroupV1("devices")],
-    a_device_that_is_allowed_can_be_opened needs [Need::CgroupV1("devices")],
-    a_device_may_be_allowed_for_reading_alone needs [Need::CgroupV1("devices")],
-    the_last_rule_that_matches_wins needs [Need::CgroupV1("devices")],
+    a_dev_that_is_a_link_touches_nothing_outside needs [Need::Not("runc", "1.1 has CVE-2026-41579")],
+    a_new_node_may_be_made_but_not_opened needs [Need::CgroupV1("devices"), Need::File("/dev/fuse")],
+    a_device_that_is_allowed_can_be_opened needs [Need::CgroupV1("devices"), Need::File("/dev/fuse")],
+    a_device_may_be_allowed_for_reading_alone needs [Need::CgroupV1("devices"), Need::File("/dev/fuse")],
+    the_last_rule_that_matches_wins needs [Need::CgroupV1("devices"), Need::File("/dev/fuse")],
 ];
 
 fn every_container_has_the_default_nodes() {
@@ -96,9 +97,10 @@ fn a_dev_bound_from_the_host_is_left_as_it_is() {
     });
     let dev = bundle.host_folder("dev");
     std::fs::write(dev.join("mine"), "").unwrap();
+    child::run(std::process::Command::new("mknod").arg(dev.join("null")).args(["c", "1", "3"])).ok();
     let container = bundle.bind(&dev, "/dev", &["rprivate"]).container();
-    assert_eq!(container.run(&[]).ok().text(), "mine");
-    assert_eq!(std::fs::read_dir(&dev).unwrap().count(), 1);
+    assert_eq!(container.run(&[]).ok().text(), "mine\nnull");
+    assert_eq!(std::fs::read_dir(&dev).unwrap().count(), 2);
 }
 
 fn a_dev_that_is_a_link_touches_nothing_outside() {
@@ -118,8 +120,8 @@ fn a_dev_that_is_a_link_touches_nothing_outside() {
     assert_eq!(std::fs::read_to_string(outside.join("ptmx")).unwrap(), "precious");
 }
 
-/// `/dev/kmsg` is 1:11; reading with this script tells whether the cgroup allows it.
-fn with_kmsg(script: &str, rules: serde_json::Value) -> String {
+/// 10:229 is `/dev/fuse`, which anybody may open whom the cgroup lets.
+fn with_fuse(script: &str, rules: serde_json::Value) -> String {
     let bundle = Bundle::shell(script)
         .config(|json| config::add_capabilities(json, &["CAP_MKNOD"]))
         .limit("devices", rules);
@@ -127,33 +129,33 @@ fn with_kmsg(script: &str, rules: serde_json::Value) -> String {
 }
 
 fn a_new_node_may_be_made_but_not_opened() {
-    let script = "mknod /tmp/k c 1 11 && { (: < /tmp/k) 2>/dev/null || echo refused; }";
-    assert_eq!(with_kmsg(script, json!([{"allow": false, "access": "rwm"}])), "refused");
+    let script = "mknod /tmp/k c 10 229 && { (: < /tmp/k) 2>/dev/null || echo refused; }";
+    assert_eq!(with_fuse(script, json!([{"allow": false, "access": "rwm"}])), "refused");
 }
 
 fn a_device_that_is_allowed_can_be_opened() {
     let rules = json!([
         {"allow": false, "access": "rwm"},
-        {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw"}
+        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"}
     ]);
-    assert_eq!(with_kmsg("mknod /tmp/k c 1 11 && : < /tmp/k && echo opened", rules), "opened");
+    assert_eq!(with_fuse("mknod /tmp/k c 10 229 && : < /tmp/k && echo opened", rules), "opened");
 }
 
 fn a_device_may_be_allowed_for_reading_alone() {
     let rules = json!([
         {"allow": false, "access": "rwm"},
-        {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "r"}
+        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "r"}
     ]);
-    let script = "mknod /tmp/k c 1 11; : < /tmp/k && echo read; (: > /tmp/k) 2>/dev/null || echo refused";
-    assert_eq!(with_kmsg(script, rules), "read\nrefused");
+    let script = "mknod /tmp/k c 10 229; : < /tmp/k && echo read; (: > /tmp/k) 2>/dev/null || echo refused";
+    assert_eq!(with_fuse(script, rules), "read\nrefused");
 }
 
 fn the_last_rule_that_matches_wins() {
     let rules = json!([
         {"allow": false, "access": "rwm"},
-        {"allow": true, "type": "c", "major": 1, "minor": 11, "access": "rw"},
-        {"allow": false, "type": "c", "major": 1, "minor": 11, "access": "rw"}
+        {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rw"},
+        {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rw"}
     ]);
-    let script = "mknod /tmp/k c 1 11; (: < /tmp/k) 2>/dev/null || echo refused";
-    assert_eq!(with_kmsg(script, rules), "refused");
+    let script = "mknod /tmp/k c 10 229; (: < /tmp/k) 2>/dev/null || echo refused";
+    assert_eq!(with_fuse(script, rules), "refused");
 }

@@ -173,8 +173,8 @@ fn exec_takes_the_whole_process_from_a_file() {
     let container = Bundle::sleeper().start();
     let process = json!({
         "user": {"uid": 0, "gid": 0}, "cwd": "/tmp", "env": ["PATH=/bin", "ONLY=this"],
-        "args": ["/bin/sh", "-c", "pwd; env | sort; ulimit -n"],
-        "rlimits": [{"type": "RLIMIT_NOFILE", "soft": 77, "hard": 88}]
+        "args": ["/bin/sh", "-c", "pwd; env | sort; ulimit -t"],
+        "rlimits": [{"type": "RLIMIT_CPU", "soft": 77, "hard": 88}]
     });
     let file = process_file(&container, &process);
     let output = container.exec_with(&["--process", &file], &[]).ok();

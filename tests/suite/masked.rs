@@ -12,7 +12,7 @@ tests![
     masked_file_reads_as_empty,
     masked_folder_is_empty_and_read_only,
     a_masked_path_that_is_absent_is_skipped,
-    a_masked_path_below_a_file_is_skipped,
+    a_masked_path_below_a_file_is_skipped needs [Need::Not("runc", "1.1 fails")],
     a_path_may_be_masked_twice,
     a_read_only_path_cannot_be_written,
     a_read_only_file_cannot_be_written,
@@ -88,7 +88,7 @@ fn a_masked_path_through_a_link_stays_inside() {
 fn a_planted_null_device_masks_nothing_with_a_host_file() {
     // CVE-2025-31133: the root brings its own /dev/null, a link to a file of the host's kernel.
     let before = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
-    let bundle = Bundle::shell("stat -c %t:%T /proc/kcore; cat /proc/kcore | head -c 20");
+    let bundle = Bundle::shell("stat -c %t:%T /proc/version").set("/linux/maskedPaths", json!(["/proc/version"]));
     let dev = bundle.host_folder("planted");
     symlink("/proc/sys/kernel/core_pattern", dev.join("null")).unwrap();
     let bundle = bundle.config(|json| {
@@ -102,10 +102,10 @@ fn a_planted_null_device_masks_nothing_with_a_host_file() {
 }
 
 fn the_masks_of_podman_hold() {
-    let script = "test -e /proc/kcore && cat /proc/kcore | wc -c; cat /proc/keys | wc -c; \
-                  echo 1 > /proc/sys/kernel/panic || echo refused; echo h > /proc/sysrq-trigger || echo refused; \
-                  ls -A /sys/firmware 2>/dev/null | wc -l";
-    assert_eq!(Bundle::shell(script).output(), "0\n0\nrefused\nrefused\n0");
+    let script = "cat /proc/kcore /proc/keys /proc/timer_list /proc/sched_debug 2>/dev/null | wc -c; \
+                  ls -A /proc/acpi /proc/scsi /sys/firmware 2>/dev/null | grep -v :; \
+                  echo 1 > /proc/sys/kernel/panic || echo refused; echo h > /proc/sysrq-trigger || echo refused";
+    assert_eq!(Bundle::shell(script).output(), "0\nrefused\nrefused");
 }
 
 fn exec_sees_the_masks_too() {
