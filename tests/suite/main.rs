@@ -18,4 +18,19 @@ macro_rules! suite {
     };
 }
 
-suite![devices, exec, kill, lifecycle, masked, mounts, namespaces, rootfs, userns,];
+suite![
+    capabilities,
+    devices,
+    exec,
+    kill,
+    lifecycle,
+    masked,
+    mounts,
+    namespaces,
+    process,
+    rlimits,
+    rootfs,
+    seccomp,
+    sysctl,
+    userns,
+];
