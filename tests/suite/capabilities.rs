@@ -12,7 +12,7 @@ tests![
     inheritable_is_empty_unless_asked_for,
     ambient_reaches_a_user_who_is_not_root needs [Need::Root],
     a_user_who_is_not_root_has_no_effective_ones needs [Need::Root],
-    every_capability_of_the_kernel_can_be_given needs [Need::Root],
+    every_capability_of_the_kernel_can_be_given needs [Need::Root, Need::Capability("CAP_SYS_RESOURCE", 24)],
     an_unknown_capability_is_a_warning,
     a_capability_that_is_missing_cannot_be_used,
     a_set_user_id_program_gets_no_more_than_the_bounding_set needs [Need::Root],
@@ -89,7 +89,7 @@ fn every_capability_of_the_kernel_can_be_given() {
 }
 
 fn an_unknown_capability_is_a_warning() {
-    let bundle = with(json!({"bounding": ["CAP_CHOWN", "CAP_NONESUCH"], "effective": ["CAP_CHOWN"]}));
+    let bundle = with(json!({"bounding": ["CAP_CHOWN", "CAP_NONESUCH"], "effective": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"]}));
     let output = bundle.run();
     assert!(output.code == 0 && output.stderr.contains("CAP_NONESUCH"), "{output}");
 }
@@ -106,7 +106,8 @@ fn a_set_user_id_program_gets_no_more_than_the_bounding_set() {
         .config(|json| config::set_capabilities(json, &["CAP_CHOWN"]))
         .set("/process/user", json!({"uid": 1000, "gid": 1000}));
     let program = bundle.rootfs().join("bin/su-cat");
-    std::fs::copy(bundle.rootfs().join("bin/busybox"), &program).unwrap();
+    let busybox = bundle.rootfs().join("bin/busybox");
+    child::while_nothing_is_spawned(|| std::fs::copy(busybox, &program)).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o4755)).unwrap();
     // busybox goes by the name it is called by.
     let bundle = bundle.config(|json| json["process"]["args"] = json!(["/bin/cat", "/proc/self/status"]));

@@ -169,9 +169,15 @@ fn no_new_privileges_is_set() {
     assert_eq!(status_field(bundle, "NoNewPrivs"), "1");
 }
 
+/// A set of signals without 32 and 33: the C library keeps those for itself, and ignores them in what it
+/// spawns.
+fn signals(set: &str) -> u64 {
+    u64::from_str_radix(set.trim(), 16).unwrap() & !(0b11 << 31)
+}
+
 fn no_signal_is_ignored_or_blocked() {
     for field in ["SigBlk", "SigIgn", "SigCgt"] {
-        assert_eq!(status_field(Bundle::nothing(), field), "0000000000000000", "{field}");
+        assert_eq!(signals(&status_field(Bundle::nothing(), field)), 0, "{field}");
     }
 }
 
@@ -181,7 +187,7 @@ fn signals_ignored_by_the_caller_are_not_ignored_inside() {
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "trap '' PIPE HUP USR1 TERM; exec \"$0\" \"$@\""]);
     let output = child::run(command.arg(inner.get_program()).args(inner.get_args())).ok();
-    assert_eq!(output.text(), "SigIgn:\t0000000000000000");
+    assert_eq!(signals(output.text().trim_start_matches("SigIgn:")), 0, "{output}");
 }
 
 fn no_descriptor_leaks_in() {

@@ -6,14 +6,16 @@ use crate::support::*;
 use crate::tests;
 
 tests![
-    every_kind_of_limit_is_set needs [Need::Root],
+    every_kind_of_limit_is_set needs [Need::Capability("CAP_SYS_RESOURCE", 24)],
+    every_kind_of_limit_is_lowered,
     soft_and_hard_limits_are_set_apart,
     a_limit_holds_for_exec_too,
     a_limit_that_is_not_listed_is_the_callers needs [Need::Not("runc", "1.1 raises the soft limit of files")],
     an_unknown_limit_is_refused,
-    a_limit_listed_twice_is_refused,
+    a_limit_listed_twice_is_refused needs [Need::Not("runc", "1.1 takes the last")],
     a_soft_limit_above_the_hard_one_is_refused,
-    a_hard_limit_may_be_raised_in_a_user_namespace needs [Need::Root, Need::UserNamespaces],
+    a_hard_limit_may_be_raised_in_a_user_namespace
+        needs [Need::Capability("CAP_SYS_RESOURCE", 24), Need::UserNamespaces],
 ];
 
 const KINDS: [(&str, &str); 16] = [
@@ -60,6 +62,25 @@ fn every_kind_of_limit_is_set() {
     for (index, (kind, name)) in KINDS.iter().enumerate().filter(|(_, (kind, _))| *kind != "NOFILE") {
         let wanted = number(index).to_string();
         assert_eq!(limit(&seen, name), (wanted.clone(), wanted), "{kind}");
+    }
+}
+
+fn every_kind_of_limit_is_lowered() {
+    let own = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let lowered: Vec<_> = KINDS
+        .iter()
+        .filter_map(|(kind, name)| {
+            let hard = limit(&own, name).1.parse::<u64>().unwrap_or(1 << 40);
+            (hard > 1).then(|| (kind, name, hard - 1))
+        })
+        .collect();
+    let list: Vec<_> = lowered
+        .iter()
+        .map(|(kind, _, value)| json!({"type": format!("RLIMIT_{kind}"), "soft": value - 1, "hard": value}))
+        .collect();
+    let seen = limits(json!(list));
+    for (kind, name, value) in lowered {
+        assert_eq!(limit(&seen, name), ((value - 1).to_string(), value.to_string()), "{kind}");
     }
 }
 

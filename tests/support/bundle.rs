@@ -117,7 +117,7 @@ impl Bundle {
     /// Puts an executable script into the root.
     pub fn program(self, path: &str, text: &str) -> Bundle {
         let file = self.rootfs().join(path.trim_start_matches('/'));
-        let bundle = self.file(path, text);
+        let bundle = child::while_nothing_is_spawned(|| self.file(path, text));
         fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
         bundle
     }
@@ -223,21 +223,26 @@ fn applets(busybox: &Path) -> &'static [String] {
     })
 }
 
+const BUSYBOX: &str = "busybox";
+
+/// Copies busybox once, before the first test; every root has a hard link to it.
+pub fn copy_busybox(folder: &Path) {
+    let Some(busybox) = find_program(BUSYBOX) else { return };
+    let copy = folder.join(BUSYBOX);
+    fs::copy(busybox, &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Makes a root with one static program, and links for everything it can do.
 pub fn make_rootfs(root: &Path) {
-    let Some(busybox) = find_program("busybox") else { skip("no program busybox on the PATH") };
+    let master = session().folder.join(BUSYBOX);
+    if !master.exists() {
+        skip("no program busybox on the PATH");
+    }
     for folder in ["bin", "etc", "proc", "sys", "dev", "tmp", "root", "home", "var", "usr/bin", "run"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     let target = root.join("bin/busybox");
-    let master = session().folder.join("busybox");
-    if !master.exists() {
-        let copy = session().folder.join(unique("busybox-"));
-        fs::copy(busybox, &copy).unwrap();
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-        // Renaming makes the winner of a race visible whole.
-        fs::rename(&copy, &master).unwrap();
-    }
     fs::hard_link(&master, &target).unwrap();
     for applet in applets(&target).iter().filter(|name| *name != "busybox") {
         symlink("busybox", root.join("bin").join(applet)).unwrap();
