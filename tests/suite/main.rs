@@ -1,0 +1,36 @@
+//! The suite of tiers 1 and 2: the runtime as its callers see it, on a real kernel with a real root. One
+//! file per capability; `tests/support` is the harness. Options are those of `cargo test`: a part of a
+//! name runs the tests that have it, `--list` lists them. `ISOLATE_TEST_RUNTIME=runc` asks another runtime.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+/// Declares the files and runs all their tests.
+macro_rules! suite {
+    ($($file:ident),* $(,)?) => {
+        $(mod $file;)*
+        fn main() -> std::process::ExitCode {
+            let mut tests = Vec::new();
+            $(tests.extend($file::tests());)*
+            support::runner::main(tests)
+        }
+    };
+}
+
+suite![
+    capabilities,
+    devices,
+    exec,
+    kill,
+    lifecycle,
+    masked,
+    mounts,
+    namespaces,
+    process,
+    rlimits,
+    rootfs,
+    seccomp,
+    sysctl,
+    userns,
+];
