@@ -1,0 +1,15 @@
+//! The suite of tiers 1 and 2: the runtime as its callers see it, on a real kernel with a real root. One
+//! file per capability; `tests/support` is the harness. Options are those of `cargo test`: a part of a
+//! name runs the tests that have it, `--list` lists them. `ISOLATE_TEST_RUNTIME=runc` asks another runtime.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod lifecycle;
+
+fn main() -> std::process::ExitCode {
+    let mut tests = Vec::new();
+    tests.extend(lifecycle::tests());
+    support::runner::main(tests)
+}

@@ -1,0 +1,33 @@
+//! The test harness: what a test needs, the bundle it runs, the runtime it drives, and the guard that
+//! nothing stays behind. Runs as whoever starts the suite, and never decides what a test means.
+#![allow(dead_code, unused_imports)]
+
+pub mod bundle;
+pub mod cgroup;
+pub mod child;
+pub mod config;
+pub mod console;
+pub mod container;
+pub mod guard;
+pub mod need;
+pub mod process;
+pub mod runner;
+pub mod session;
+
+pub use bundle::Bundle;
+pub use child::{Output, Run};
+pub use container::Container;
+pub use need::Need;
+pub use runner::{Test, skip};
+pub use session::session;
+
+/// What a test file opens with: `tests![first_sentence, second_sentence needs [Need::Root]]`.
+#[macro_export]
+macro_rules! tests {
+    ($($name:ident $(needs [$($need:expr),* $(,)?])?),* $(,)?) => {
+        pub fn tests() -> Vec<$crate::support::Test> {
+            vec![$($crate::support::Test::new(
+                module_path!(), stringify!($name), vec![$($($need),*)?], $name)),*]
+        }
+    };
+}

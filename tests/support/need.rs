@@ -1,0 +1,150 @@
+//! What a test may need of the machine, and how a missing one is reported: as a skip that names the kernel
+//! feature or program, or as a failure when `ISOLATE_TEST_MUST_RUN` lists its tier (`root,userns,cgroup,…`).
+
+use std::path::Path;
+
+use libtest_mimic::{Completion, Failed};
+use nix::unistd::geteuid;
+
+use super::{cgroup, session};
+
+/// One thing a test needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The suite runs as root of the host. Tier `root`.
+    Root,
+    /// The suite runs as an ordinary user. Tier `user`.
+    OrdinaryUser,
+    /// The caller may make user namespaces. Tier `userns`.
+    UserNamespaces,
+    /// A version 1 hierarchy with this controller, writable. Tier `cgroup`.
+    CgroupV1(&'static str),
+    /// A pure version 2 hierarchy. Tier `cgroup2`.
+    CgroupV2,
+    /// A program on the PATH. Tier: the program's name.
+    Program(&'static str),
+    /// A file or folder of the kernel, such as `/proc/self/ns/time`. Tier `kernel`.
+    File(&'static str),
+    /// The kernel is at least this. Tier `kernel`.
+    Kernel(u32, u32),
+    /// At least this many subordinate ids in `/etc/subuid` for the caller. Tier `subuid`.
+    SubordinateIds(u32),
+    /// The runtime under test is `isolate`, because the test asks for its own surface. Tier `isolate`.
+    Isolate,
+    /// The runtime under test is not this one, for the reason given.
+    Not(&'static str, &'static str),
+}
+
+/// A need that is not met: its tier, and what to tell.
+pub struct Missing {
+    tier: String,
+    reason: String,
+}
+
+impl Missing {
+    /// For what a test finds out on its way.
+    pub fn found(reason: String) -> Missing {
+        Missing { tier: "found".to_owned(), reason }
+    }
+
+    /// A skip, unless the tier must run.
+    pub fn into_completion(self) -> Result<Completion, Failed> {
+        let must_run = std::env::var("ISOLATE_TEST_MUST_RUN").unwrap_or_default();
+        match must_run.split(',').any(|tier| tier == self.tier || tier == "all") {
+            true => Err(Failed::from(format!("must not be skipped, but {}", self.reason))),
+            false => Ok(Completion::ignored_with(self.reason)),
+        }
+    }
+}
+
+/// The first need that this machine does not meet.
+pub fn first_missing(needs: &[Need]) -> Option<Missing> {
+    needs.iter().find_map(|need| {
+        let reason = need.what_is_missing()?;
+        Some(Missing { tier: need.tier(), reason })
+    })
+}
+
+impl Need {
+    fn tier(self) -> String {
+        match self {
+            Need::Root => "root",
+            Need::OrdinaryUser => "user",
+            Need::UserNamespaces => "userns",
+            Need::CgroupV1(_) => "cgroup",
+            Need::CgroupV2 => "cgroup2",
+            Need::Program(name) => name,
+            Need::File(_) | Need::Kernel(..) => "kernel",
+            Need::SubordinateIds(_) => "subuid",
+            Need::Isolate | Need::Not(..) => "isolate",
+        }
+        .to_owned()
+    }
+
+    fn what_is_missing(self) -> Option<String> {
+        let unless = |met: bool, reason: String| if met { None } else { Some(reason) };
+        match self {
+            Need::Root => unless(geteuid().is_root(), "needs root of the host".into()),
+            Need::OrdinaryUser => unless(!geteuid().is_root(), "needs an ordinary user, runs as root".into()),
+            Need::UserNamespaces => unless(
+                can_make_user_namespace(),
+                "the kernel gives no user namespace (CONFIG_USER_NS)".into(),
+            ),
+            Need::CgroupV1(name) => unless(
+                cgroup::v1_writable(name),
+                format!("no writable cgroup v1 hierarchy with the controller {name} is mounted"),
+            ),
+            Need::CgroupV2 => unless(
+                Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
+                "no pure cgroup v2 hierarchy is mounted at /sys/fs/cgroup".into(),
+            ),
+            Need::Program(name) => {
+                unless(find_program(name).is_some(), format!("no program {name} on the PATH"))
+            }
+            Need::File(path) => unless(Path::new(path).exists(), format!("the kernel has no {path}")),
+            Need::Kernel(major, minor) => unless(
+                kernel() >= (major, minor),
+                format!("needs Linux {major}.{minor}, this is {:?}", kernel()),
+            ),
+            Need::SubordinateIds(count) => unless(
+                subordinate_ids("/etc/subuid").is_some_and(|(_, has)| has >= count),
+                format!("/etc/subuid gives the caller fewer than {count} subordinate ids"),
+            ),
+            Need::Isolate => unless(session::session().is_isolate(), "asks for isolate's own surface".into()),
+            Need::Not(name, why) => unless(session::session().flavour() != name, format!("{name}: {why}")),
+        }
+    }
+}
+
+/// Finds a program as a shell would.
+pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Kernel release as (major, minor).
+pub fn kernel() -> (u32, u32) {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let mut parts = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
+    (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+fn can_make_user_namespace() -> bool {
+    let status = std::process::Command::new("unshare").args(["-U", "true"]).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// The caller's first range in `/etc/subuid` or `/etc/subgid`.
+pub fn subordinate_ids(file: &str) -> Option<(u32, u32)> {
+    let uid = geteuid();
+    let name = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name).unwrap_or_default();
+    let text = std::fs::read_to_string(file).ok()?;
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let owner = fields.next()?;
+        if owner != name && owner != uid.to_string() {
+            return None;
+        }
+        Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+    })
+}
