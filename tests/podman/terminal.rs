@@ -3,6 +3,7 @@
 
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::pty::openpty;
 
@@ -63,6 +64,14 @@ impl Session {
     /// Types a line.
     fn type_line(&mut self, line: &str) {
         self.terminal.type_text(&format!("{line}\n"));
+    }
+
+    /// Types the detach keys, which podman takes only one at a time.
+    fn detach(&mut self) {
+        for key in ["\u{10}", "\u{11}"] {
+            std::thread::sleep(Duration::from_millis(150));
+            self.terminal.type_text(key);
+        }
     }
 
     /// Waits for podman's end; gives its exit code and everything that the terminal has shown.
@@ -137,13 +146,13 @@ fn the_detach_keys_leave_the_container_running() {
         Container::create(&["-it"], &["sh", "-c", "echo up; read line; echo got $line; sleep 100"]);
     let mut session = Session::start(&["start", "--attach", "--interactive", &container.name]);
     session.terminal.wait_for("up");
-    session.terminal.type_text("\u{10}\u{11}");
+    session.detach();
     assert_eq!(session.finish().0, 0);
     assert_eq!(container.status(), "running");
     let mut session = Session::start(&["attach", &container.name]);
     session.type_line("later");
     session.terminal.wait_for("got later");
-    session.terminal.type_text("\u{10}\u{11}");
+    session.detach();
     session.finish();
     assert_eq!(container.status(), "running");
 }
