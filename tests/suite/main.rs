@@ -6,10 +6,31 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-mod lifecycle;
-
-fn main() -> std::process::ExitCode {
-    let mut tests = Vec::new();
-    tests.extend(lifecycle::tests());
-    support::runner::main(tests)
+/// Declares the files and runs all their tests.
+macro_rules! suite {
+    ($($file:ident),* $(,)?) => {
+        $(mod $file;)*
+        fn main() -> std::process::ExitCode {
+            let mut tests = Vec::new();
+            $(tests.extend($file::tests());)*
+            support::runner::main(tests)
+        }
+    };
 }
+
+suite![
+    capabilities,
+    devices,
+    exec,
+    kill,
+    lifecycle,
+    masked,
+    mounts,
+    namespaces,
+    process,
+    rlimits,
+    rootfs,
+    seccomp,
+    sysctl,
+    userns,
+];

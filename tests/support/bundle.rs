@@ -37,6 +37,11 @@ impl Bundle {
         Bundle { id, folder, root, json }
     }
 
+    /// A bundle whose process ends with success at once.
+    pub fn nothing() -> Bundle {
+        Bundle::new(&["/bin/true"])
+    }
+
     /// A bundle whose process is a shell script.
     pub fn shell(script: &str) -> Bundle {
         Bundle::new(&["/bin/sh", "-c", script])
@@ -112,7 +117,7 @@ impl Bundle {
     /// Puts an executable script into the root.
     pub fn program(self, path: &str, text: &str) -> Bundle {
         let file = self.rootfs().join(path.trim_start_matches('/'));
-        let bundle = self.file(path, text);
+        let bundle = child::while_nothing_is_spawned(|| self.file(path, text));
         fs::set_permissions(file, fs::Permissions::from_mode(0o755)).unwrap();
         bundle
     }
@@ -170,6 +175,15 @@ impl Bundle {
         self.container().run(&[])
     }
 
+    /// `create`, which must fail with exit code 1, say each of `words`, and leave nothing.
+    #[track_caller]
+    pub fn is_refused(self, words: &[&str]) -> Output {
+        let container = self.container();
+        let output = container.create(&[]).fails(1, words);
+        container.leaves_nothing();
+        output
+    }
+
     /// `run` in the foreground: must succeed; gives the trimmed standard output.
     #[track_caller]
     pub fn output(self) -> String {
@@ -204,26 +218,31 @@ static APPLETS: OnceLock<Vec<String>> = OnceLock::new();
 
 fn applets(busybox: &Path) -> &'static [String] {
     APPLETS.get_or_init(|| {
-        let list = std::process::Command::new(busybox).arg("--list").output().unwrap();
-        String::from_utf8_lossy(&list.stdout).lines().map(str::to_owned).collect()
+        let list = child::run(std::process::Command::new(busybox).arg("--list")).ok();
+        list.stdout.lines().map(str::to_owned).collect()
     })
+}
+
+const BUSYBOX: &str = "busybox";
+
+/// Copies busybox once, before the first test; every root has a hard link to it.
+pub fn copy_busybox(folder: &Path) {
+    let Some(busybox) = find_program(BUSYBOX) else { return };
+    let copy = folder.join(BUSYBOX);
+    fs::copy(busybox, &copy).unwrap();
+    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Makes a root with one static program, and links for everything it can do.
 pub fn make_rootfs(root: &Path) {
-    let Some(busybox) = find_program("busybox") else { skip("no program busybox on the PATH") };
+    let master = session().folder.join(BUSYBOX);
+    if !master.exists() {
+        skip("no program busybox on the PATH");
+    }
     for folder in ["bin", "etc", "proc", "sys", "dev", "tmp", "root", "home", "var", "usr/bin", "run"] {
         fs::create_dir_all(root.join(folder)).unwrap();
     }
     let target = root.join("bin/busybox");
-    let master = session().folder.join("busybox");
-    if !master.exists() {
-        let copy = session().folder.join(unique("busybox-"));
-        fs::copy(busybox, &copy).unwrap();
-        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
-        // Renaming makes the winner of a race visible whole.
-        fs::rename(&copy, &master).unwrap();
-    }
     fs::hard_link(&master, &target).unwrap();
     for applet in applets(&target).iter().filter(|name| *name != "busybox") {
         symlink("busybox", root.join("bin").join(applet)).unwrap();

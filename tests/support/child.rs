@@ -211,6 +211,12 @@ fn spawn(command: &mut Command) -> Child {
     })
 }
 
+/// Writes an executable while nothing is being spawned: a child between fork and exec would hold it open
+/// for writing, and executing it would fail with ETXTBSY.
+pub fn while_nothing_is_spawned<T>(write: impl FnOnce() -> T) -> T {
+    with_waited(|_| write())
+}
+
 /// Makes this process the reaper of every orphan below it, as conmon or a shim is, and reaps them.
 pub fn start_reaper() {
     nix::sys::prctl::set_child_subreaper(true).unwrap();

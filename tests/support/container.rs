@@ -152,6 +152,11 @@ impl Container {
         fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
     }
 
+    /// The same of a file that may not be there yet.
+    pub fn peek(&self, path: &str) -> String {
+        fs::read_to_string(self.bundle.rootfs().join(path.trim_start_matches('/'))).unwrap_or_default()
+    }
+
     /// A file of the container's cgroup (v1).
     #[track_caller]
     pub fn cgroup(&self, controller: &str, file: &str) -> String {

@@ -2,17 +2,21 @@
 //! feature or program, or as a failure when `ISOLATE_TEST_MUST_RUN` lists its tier (`root,userns,cgroup,…`).
 
 use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
 
 use libtest_mimic::{Completion, Failed};
 use nix::unistd::geteuid;
 
-use super::{cgroup, session};
+use super::{cgroup, child, process, session};
 
 /// One thing a test needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     /// The suite runs as root of the host. Tier `root`.
     Root,
+    /// The caller has this capability, given by name and number. Tier `root`.
+    Capability(&'static str, u32),
     /// The suite runs as an ordinary user. Tier `user`.
     OrdinaryUser,
     /// The caller may make user namespaces. Tier `userns`.
@@ -68,7 +72,7 @@ pub fn first_missing(needs: &[Need]) -> Option<Missing> {
 impl Need {
     fn tier(self) -> String {
         match self {
-            Need::Root => "root",
+            Need::Root | Need::Capability(..) => "root",
             Need::OrdinaryUser => "user",
             Need::UserNamespaces => "userns",
             Need::CgroupV1(_) => "cgroup",
@@ -85,6 +89,9 @@ impl Need {
         let unless = |met: bool, reason: String| if met { None } else { Some(reason) };
         match self {
             Need::Root => unless(geteuid().is_root(), "needs root of the host".into()),
+            Need::Capability(name, bit) => {
+                unless(capabilities() >> bit & 1 == 1, format!("the caller has no {name}"))
+            }
             Need::OrdinaryUser => unless(!geteuid().is_root(), "needs an ordinary user, runs as root".into()),
             Need::UserNamespaces => unless(
                 can_make_user_namespace(),
@@ -122,6 +129,12 @@ pub fn find_program(name: &str) -> Option<std::path::PathBuf> {
     std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
+/// The caller's effective capabilities.
+pub fn capabilities() -> u64 {
+    let text = process::status(std::process::id() as i32, "CapEff").unwrap_or_default();
+    u64::from_str_radix(&text, 16).unwrap_or(0)
+}
+
 /// Kernel release as (major, minor).
 pub fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -130,8 +143,11 @@ pub fn kernel() -> (u32, u32) {
 }
 
 fn can_make_user_namespace() -> bool {
-    let status = std::process::Command::new("unshare").args(["-U", "true"]).status();
-    status.is_ok_and(|status| status.success())
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        find_program("unshare").is_some()
+            && child::run(Command::new("unshare").args(["-U", "true"])).code == 0
+    })
 }
 
 /// The caller's first range in `/etc/subuid` or `/etc/subgid`.

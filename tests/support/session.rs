@@ -62,6 +62,7 @@ pub fn open() {
     let mark = format!("isolate-test-{}", std::process::id());
     let folder = std::env::temp_dir().join(&mark);
     fs::create_dir_all(&folder).expect("a temporary folder");
+    super::bundle::copy_busybox(&folder);
     child::start_reaper();
     let _ = SESSION.set(Session { runtime: runtime_under_test(), folder, mark });
 }
