@@ -1,1 +1,3 @@
 //! The command line: one file a command (parse, call, print).
+
+pub mod try_;
