@@ -32,7 +32,8 @@ fn main() {
 /// The facts that matter to a template, looked up simply; the program itself uses its probe.
 fn host() -> Host {
     let uid = nix::unistd::geteuid().as_raw();
-    let name = nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name).unwrap_or_default();
+    let name =
+        nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name).unwrap_or_default();
     let subids = |path: &str| {
         let text = std::fs::read_to_string(path).unwrap_or_default();
         let own: Vec<&str> = text.lines().filter(|line| line.starts_with(&format!("{name}:"))).collect();
@@ -63,7 +64,8 @@ fn host() -> Host {
 }
 
 fn run(arguments: Vec<String>) -> Result<i32> {
-    let matches = isolate::cli::try_::command().get_matches_from(std::iter::once("try".to_owned()).chain(arguments));
+    let matches =
+        isolate::cli::try_::command().get_matches_from(std::iter::once("try".to_owned()).chain(arguments));
     let text = |name: &str| matches.get_one::<String>(name).cloned();
     let command = matches.get_many::<String>("command").into_iter().flatten().cloned().collect();
     let settings = Settings {
@@ -80,7 +82,8 @@ fn run(arguments: Vec<String>) -> Result<i32> {
         ..Settings::default()
     };
     let (template, source) = prepare::find_template(&text("template").unwrap_or_default())?;
-    let runtime = Runtime { root: "/run/none".into(), cgroup_manager: CgroupManager::Cgroupfs, rootless: None };
+    let runtime =
+        Runtime { root: "/run/none".into(), cgroup_manager: CgroupManager::Cgroupfs, rootless: None };
     let host = host();
     let workspace = Workspace::claim(&host, &|_| Ok(()))?;
     let request = Request {
@@ -112,7 +115,8 @@ fn drive(workspace: &Workspace) -> i32 {
     let runtime = std::env::var("RUNTIME").unwrap_or_else(|_| "runc".to_owned());
     let mut words = runtime.split(' ');
     let mut command = Command::new(words.next().unwrap_or("runc"));
-    let command = command.args(words).arg("run").arg("--bundle").arg(workspace.path()).arg(workspace.id().as_str());
+    let command =
+        command.args(words).arg("run").arg("--bundle").arg(workspace.path()).arg(workspace.id().as_str());
     match command.status() {
         Ok(status) => status.code().unwrap_or(1),
         Err(error) => {

@@ -31,6 +31,9 @@ are listed by --list. It works as root, and as an ordinary user where unprivileg
 Limits: 512M of memory and 1024 processes unless said otherwise, no limit on CPU time. A limit asked for that
 cannot be applied is an error; a default one that cannot be applied is a warning.
 
+A folder shown with -v keeps its owners. For root's systems these are nobody inside, so only what everybody
+may write is written; with :idmap root inside is root of that folder (and files it makes there are root's).
+
 The exit code is the command's, or 128 and the number of the signal that ended it.";
 
 const EXAMPLES: &str = "\
@@ -81,15 +84,20 @@ fn limit_options() -> [Arg; 3] {
 
 fn system_options() -> [Arg; 9] {
     [
-        option("template", "TEMPLATE", "host, busybox, debian, alpine, NAME:PATH, oci:PATH[:TAG], tar:PATH, dir:PATH")
-            .short('t')
-            .default_value("host"),
+        option(
+            "template",
+            "TEMPLATE",
+            "host, busybox, debian, alpine, NAME:PATH, oci:PATH[:TAG], tar:PATH, dir:PATH",
+        )
+        .short('t')
+        .default_value("host"),
         option("net", "none|host", "Network: none (loopback only) or host").default_value("none"),
         option("hostname", "NAME", "Host name inside; default: the system's own name (try-N)"),
         option("env", "NAME=VALUE", "Set a variable; may be repeated").short('e').action(ArgAction::Append),
-        option("user", "USER", "Run as this user of the template: name, UID or UID:GID; default root").short('u'),
+        option("user", "USER", "Run as this user of the template: name, UID or UID:GID; default root")
+            .short('u'),
         option("workdir", "PATH", "Start in this folder; default: the user's home").short('w'),
-        option("bind", "SRC:DST[:ro]", "Show a folder or file of the host; may be repeated")
+        option("bind", "SRC:DST[:ro,idmap]", "Show a folder or file of the host; may be repeated")
             .short('v')
             .action(ArgAction::Append),
         flag("read-only", "Mount the whole root read-only"),
@@ -100,9 +108,14 @@ fn system_options() -> [Arg; 9] {
 fn other_options() -> [Arg; 4] {
     [
         flag("list", "List the templates, what each needs, and whether it is ready here"),
-        option("format", "table|json", "Format of --list").value_parser(["table", "json"]).default_value("table"),
+        option("format", "table|json", "Format of --list")
+            .value_parser(["table", "json"])
+            .default_value("table"),
         flag("json", "The same as --format json"),
-        Arg::new(remove::WORKER).long(remove::WORKER).hide(true).value_parser(clap::value_parser!(std::path::PathBuf)),
+        Arg::new(remove::WORKER)
+            .long(remove::WORKER)
+            .hide(true)
+            .value_parser(clap::value_parser!(std::path::PathBuf)),
     ]
 }
 
@@ -125,8 +138,14 @@ pub fn run(matches: &ArgMatches, runtime: &Runtime, host: &Host) -> Result<i32> 
         true => Terminal::New,
         false => Terminal::None,
     };
-    let request =
-        Request { settings: &settings, template: &template, source: source.as_ref(), host, runtime, terminal };
+    let request = Request {
+        settings: &settings,
+        template: &template,
+        source: source.as_ref(),
+        host,
+        runtime,
+        terminal,
+    };
     live(&request).doing(|| "cannot try")
 }
 
@@ -136,7 +155,9 @@ fn live(request: &Request<'_>) -> Result<i32> {
     let end = |id: &ContainerId| container::delete(request.runtime, id, true);
     let workspace = Workspace::claim(request.host, &end)?;
     if let Err(error) = fill(request, &workspace, &interrupt) {
-        workspace.remove()?;
+        drop(workspace);
+        // A child that was interrupted with us fails first.
+        let _ = interrupt.check();
         return interrupt.exit_code().ok_or(error);
     }
     let options = create_options(&workspace);
@@ -228,11 +249,20 @@ fn list(format: Format) -> Result<i32> {
             let mut table = comfy_table::Table::new();
             table.load_style(comfy_table::presets::NOTHING).set_header(["TEMPLATE", "READY", "ABOUT"]);
             for (template, lacks) in rows {
-                let about = lacks.as_ref().map_or(template.about.clone(), |lacks| format!("{}\n{lacks}", template.about));
-                table.add_row([template.name.as_str(), if lacks.is_none() { "yes" } else { "no" }, about.as_str()]);
+                let about = lacks
+                    .as_ref()
+                    .map_or(template.about.clone(), |lacks| format!("{}\n{lacks}", template.about));
+                table.add_row([
+                    template.name.as_str(),
+                    if lacks.is_none() { "yes" } else { "no" },
+                    about.as_str(),
+                ]);
             }
             let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-            print(&format!("{}\n\nAlso: oci:PATH[:TAG], tar:PATH, dir:PATH, or a path with a / in it.\n", lines.join("\n")))
+            print(&format!(
+                "{}\n\nAlso: oci:PATH[:TAG], tar:PATH, dir:PATH, or a path with a / in it.\n",
+                lines.join("\n")
+            ))
         }
     }
 }
@@ -241,7 +271,9 @@ fn list(format: Format) -> Result<i32> {
 fn print(text: &str) -> Result<i32> {
     use std::io::Write;
     match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Error::io("write(stdout)", &error)),
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write(stdout)", &error))
+        }
         _ => Ok(0),
     }
 }

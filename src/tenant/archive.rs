@@ -17,7 +17,8 @@ pub fn decompress<'a>(stream: impl Read + 'a) -> Result<Box<dyn Read + 'a>> {
     let mut stream = BufReader::with_capacity(1 << 16, stream);
     let start = stream.fill_buf().call(|| "read")?;
     let unsupported = |name: &str, tool: &str| {
-        Err(Error::new(format!("{name} compression is not supported")).hint(format!("decompress it first, with {tool}")))
+        Err(Error::new(format!("{name} compression is not supported"))
+            .hint(format!("decompress it first, with {tool}")))
     };
     match start {
         [0x1f, 0x8b, ..] => Ok(Box::new(flate2::bufread::MultiGzDecoder::new(stream))),

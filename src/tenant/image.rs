@@ -87,7 +87,7 @@ impl Layout {
         }
         let mut blob = Digested::new(self.blob(layer)?);
         let left_out = unpack(decompress(&mut blob)?, Layer::Image, rootfs, space, watch)?;
-        blob.verify(&layer.digest().to_string(), layer.size())?;
+        blob.verify(layer.digest().as_ref(), layer.size())?;
         Ok(left_out)
     }
 
@@ -96,7 +96,8 @@ impl Layout {
         let place = Path::new("index.json");
         let index = self.root.open_subpath(place, OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK);
         let index = index.map_err(|error| {
-            fault("openat2", place, &error).hint("an OCI image layout is a folder with index.json, as skopeo copy … oci:DIR makes")
+            fault("openat2", place, &error)
+                .hint("an OCI image layout is a folder with index.json, as skopeo copy … oci:DIR makes")
         })?;
         let mut index: ImageIndex = parse(index, "index.json")?;
         for _ in 0..DEPTH {
@@ -112,7 +113,10 @@ impl Layout {
     fn json<T: DeserializeOwned>(&self, descriptor: &Descriptor) -> Result<T> {
         let digest = descriptor.digest().to_string();
         if descriptor.size() > JSON {
-            return Err(Error::new(format!("blob {digest} is too large for JSON ({} bytes)", descriptor.size())));
+            return Err(Error::new(format!(
+                "blob {digest} is too large for JSON ({} bytes)",
+                descriptor.size()
+            )));
         }
         let mut bytes = vec![];
         self.blob(descriptor)?.take(JSON + 1).read_to_end(&mut bytes).call(|| format!("read({digest:?})"))?;
@@ -215,7 +219,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut tar = tar::Builder::new(vec![]);
         let mut header = tar::Header::new_gnu();
-        (header.set_size(2), header.set_mode(0o644), header.set_uid(0), header.set_gid(0));
+        header.set_size(2);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
         tar.append_data(&mut header, "etc/hi", &b"hi"[..]).unwrap();
         let at = folder.path();
         let layer = blob(at, &tar.into_inner().unwrap(), "application/vnd.oci.image.layer.v1.tar");
@@ -224,9 +231,11 @@ mod tests {
             "rootfs": {"type": "layers", "diff_ids": []}, "history": []});
         let config = blob(at, config.to_string().as_bytes(), "application/vnd.oci.image.config.v1+json");
         let manifest = json!({"schemaVersion": 2, "config": config, "layers": [layer]});
-        let mut manifest = blob(at, manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json");
+        let mut manifest =
+            blob(at, manifest.to_string().as_bytes(), "application/vnd.oci.image.manifest.v1+json");
         manifest["annotations"] = json!({NAME: "v1"});
-        fs::write(at.join("index.json"), json!({"schemaVersion": 2, "manifests": [manifest]}).to_string()).unwrap();
+        fs::write(at.join("index.json"), json!({"schemaVersion": 2, "manifests": [manifest]}).to_string())
+            .unwrap();
         folder
     }
 
@@ -245,7 +254,10 @@ mod tests {
         for tag in [None, Some("v1")] {
             let (root, defaults) = unpack_to(layout.path(), tag).unwrap();
             assert_eq!(fs::read_to_string(root.path().join("etc/hi")).unwrap(), "hi");
-            assert_eq!((defaults.env, defaults.command), (vec!["A=1".into()], vec!["/e".into(), "/x".into()]));
+            assert_eq!(
+                (defaults.env, defaults.command),
+                (vec!["A=1".into()], vec!["/e".into(), "/x".into()])
+            );
         }
         let text = unpack_to(layout.path(), Some("v2")).unwrap_err().to_string();
         assert!(text.contains("no image \"v2\"") && text.contains("there are v1"), "{text}");

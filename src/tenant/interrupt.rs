@@ -26,7 +26,8 @@ impl Interrupt {
     pub fn hold() -> Result<Interrupt> {
         let set: SigSet = SIGNALS.into_iter().collect();
         let mut before = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).call(|| "sigprocmask(SIG_BLOCK)")?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before))
+            .call(|| "sigprocmask(SIG_BLOCK)")?;
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&set, flags).call(|| "signalfd4")?;
         Ok(Interrupt { before, signals, caught: Cell::new(None) })

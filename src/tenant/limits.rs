@@ -43,9 +43,14 @@ pub fn compile(settings: &Settings, host: &Host, cgroups: Cgroups) -> Result<Lim
     limits.set("memory", "--memory", memory, size::show_bytes, can("memory"), |n| json!({"limit": n}))?;
     let cpus = decide(settings.cpus, None);
     let show = |n| format!("{}", f64::from(n) / 1000.0);
-    limits.set("cpu", "--cpus", cpus, show, can("cpu"), |thousandths| {
-        json!({"quota": u64::from(thousandths) * PERIOD / 1000, "period": PERIOD})
-    })?;
+    limits.set(
+        "cpu",
+        "--cpus",
+        cpus,
+        show,
+        can("cpu"),
+        |thousandths| json!({"quota": u64::from(thousandths) * PERIOD / 1000, "period": PERIOD}),
+    )?;
     let pids = decide(settings.pids, Some(DEFAULT_PIDS));
     limits.set("pids", "--pids", pids, |n| n.to_string(), can("pids"), |n| json!({"limit": n}))?;
     Ok(limits)
@@ -168,7 +173,10 @@ pub(crate) mod tests {
         assert!(error.to_string().starts_with("--cpus 0.5 cannot be applied: an ordinary user"), "{error}");
         let memory = Settings { memory: Limit::Asked(1 << 30), ..Settings::default() };
         let error = compile(&memory, &host(true, Version::V2, &["memory"]), Cgroups::Disabled).unwrap_err();
-        assert!(error.to_string().starts_with("--memory 1G cannot be applied: cgroups are disabled"), "{error}");
+        assert!(
+            error.to_string().starts_with("--memory 1G cannot be applied: cgroups are disabled"),
+            "{error}"
+        );
     }
 
     #[test]

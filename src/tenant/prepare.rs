@@ -95,7 +95,7 @@ pub fn prepare(request: &Request<'_>, workspace: &Workspace, watch: &mut Watch<'
         terminal: request.terminal,
         term: std::env::var("TERM").ok().filter(|term| !term.is_empty()),
         nofile: nofile()?,
-        cgroups_path: cgroups_path(request.runtime, name),
+        cgroups_path: cgroups_path(request, name),
         cgroups: cgroups(request.runtime),
     };
     rootfs.finish()?;
@@ -152,7 +152,8 @@ fn image_user(text: &str) -> Result<UserName> {
 fn make_home(user: &User, rootfs: &mut Rootfs) -> Result<()> {
     let home = RootPath::new(&user.home);
     let is_missing = rootfs.names(&RootPath::new(home.as_path().parent().unwrap_or(Path::new("/"))))?;
-    let is_missing = home.as_path().file_name().is_some_and(|name| !is_missing.iter().any(|other| other == name));
+    let is_missing =
+        home.as_path().file_name().is_some_and(|name| !is_missing.iter().any(|other| other == name));
     if !home.is_within("/home") || !is_missing {
         return Ok(());
     }
@@ -160,7 +161,12 @@ fn make_home(user: &User, rootfs: &mut Rootfs) -> Result<()> {
 }
 
 /// What was asked for, else a shell, else what the image runs.
-fn command(request: &Request<'_>, defaults: &Defaults, rootfs: &Rootfs, binds: &[String]) -> Result<Vec<String>> {
+fn command(
+    request: &Request<'_>,
+    defaults: &Defaults,
+    rootfs: &Rootfs,
+    binds: &[String],
+) -> Result<Vec<String>> {
     if !request.settings.command.is_empty() {
         return Ok(request.settings.command.clone());
     }
@@ -197,9 +203,11 @@ fn cgroups(runtime: &Runtime) -> Cgroups {
     }
 }
 
-/// One folder of ours, so that nothing is left when it goes; systemd has names of its own.
-fn cgroups_path(runtime: &Runtime, name: &str) -> Option<String> {
-    (runtime.cgroup_manager == CgroupManager::Cgroupfs).then(|| format!("/isolate-{name}"))
+/// One folder of ours, so that nothing is left when it goes; systemd has names of its own, and an ordinary
+/// user no place to make one.
+fn cgroups_path(request: &Request<'_>, name: &str) -> Option<String> {
+    let ours = request.runtime.cgroup_manager == CgroupManager::Cgroupfs && request.host.privileged;
+    ours.then(|| format!("/isolate-{name}"))
 }
 
 fn write_config(path: &Path, spec: &oci_spec::runtime::Spec) -> Result<()> {
@@ -210,7 +218,8 @@ fn write_config(path: &Path, spec: &oci_spec::runtime::Spec) -> Result<()> {
 }
 
 fn left_out_warning(left_out: LeftOut) -> Option<String> {
-    let parts = [(left_out.devices, "device nodes"), (left_out.unknown, "sockets or entries of unknown type")];
+    let parts =
+        [(left_out.devices, "device nodes"), (left_out.unknown, "sockets or entries of unknown type")];
     let parts: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
     (!parts.is_empty()).then(|| format!("left out of the root: {}", parts.join(", ")))

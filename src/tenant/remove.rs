@@ -10,6 +10,7 @@ use std::fs::{File, Permissions};
 use std::io::{BufRead, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -50,7 +51,11 @@ struct Trash {
 impl Trash {
     /// Unlinks what is in `folder` (a child of the top, or the top itself), and moves folders that are not
     /// empty to the top.
-    fn empty(&mut self, folder: Option<&std::ffi::OsStr>, folders: &mut Vec<std::ffi::OsString>) -> Result<()> {
+    fn empty(
+        &mut self,
+        folder: Option<&std::ffi::OsStr>,
+        folders: &mut Vec<std::ffi::OsString>,
+    ) -> Result<()> {
         let opened = match folder {
             Some(name) => self.open(name)?,
             None => self.top.try_clone().call(|| "dup")?,
@@ -75,7 +80,8 @@ impl Trash {
             let free = std::ffi::OsString::from(format!(".removing-{}-{}", std::process::id(), self.moved));
             // A directory can only change its parent if it may itself be written to.
             let _ = self.permit(opened.as_fd(), name);
-            renameat(opened.as_fd(), name, &self.top, free.as_os_str()).call(|| format!("renameat({name:?})"))?;
+            renameat(opened.as_fd(), name, &self.top, free.as_os_str())
+                .call(|| format!("renameat({name:?})"))?;
             folders.push(free);
         }
         Ok(())
@@ -124,6 +130,8 @@ pub fn remove_mapped(path: &Path, maps: &IdMaps) -> Result<()> {
         .arg(path)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        // Not in the terminal's foreground group: Ctrl-C shall not leave half of the tree.
+        .process_group(0)
         .spawn()
         .call(|| "spawn(\"/proc/self/exe\")")?;
     let mapped = map_child(&mut child, maps);
@@ -192,7 +200,7 @@ mod tests {
         fs::create_dir_all(tree.join("a/b/c")).unwrap();
         fs::write(tree.join("a/b/c/f"), "x").unwrap();
         std::os::unix::fs::symlink("..", tree.join("a/up")).unwrap();
-        fs::set_permissions(tree.join("a/b"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(tree.join("a/b"), Permissions::from_mode(0o000)).unwrap();
         remove(&tree).unwrap();
         assert!(!tree.exists());
         assert_eq!(fs::read_to_string(folder.path().join("outside")).unwrap(), "safe");

@@ -193,7 +193,9 @@ impl Rootfs {
     }
 
     fn open_at(&self, path: &RootPath, flags: OpenFlags) -> Result<File> {
-        self.root.open_subpath(path.relative(), flags).map_err(|error| fault("openat2", path.as_path(), &error))
+        self.root
+            .open_subpath(path.relative(), flags)
+            .map_err(|error| fault("openat2", path.as_path(), &error))
     }
 
     fn create(&self, call: &str, path: &RootPath, inode: InodeType) -> Result<()> {
@@ -242,7 +244,9 @@ impl Rootfs {
     fn own(&self, path: &RootPath, meta: Meta) -> Result<()> {
         let Owners::Mapped(maps) = &self.owners else { return Ok(()) };
         let id = |map, inside| ids::outside(map, inside).or_else(|| ids::outside(map, NOBODY));
-        let (Some(uid), Some(gid)) = (id(&maps.uids, meta.uid), id(&maps.gids, meta.gid)) else { return Ok(()) };
+        let (Some(uid), Some(gid)) = (id(&maps.uids, meta.uid), id(&maps.gids, meta.gid)) else {
+            return Ok(());
+        };
         let handle = self.root.resolve_nofollow(path.relative());
         let handle = handle.map_err(|error| fault("openat2", path.as_path(), &error))?;
         let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));

@@ -53,10 +53,35 @@ const ALLOWED: &[&str] = &[
 
 /// Calls refused with EPERM: programs know this answer, and treat ENOSYS of these as a broken kernel.
 const REFUSED: &[&str] = &[
-    "acct", "bpf", "clock_settime", "delete_module", "fanotify_init", "finit_module", "fsopen", "init_module",
-    "kexec_file_load", "kexec_load", "mount", "mount_setattr", "move_mount", "open_by_handle_at", "open_tree",
-    "perf_event_open", "pivot_root", "quotactl", "reboot", "setdomainname", "sethostname", "setns",
-    "settimeofday", "swapoff", "swapon", "syslog", "umount2", "unshare", "userfaultfd",
+    "acct",
+    "bpf",
+    "clock_settime",
+    "delete_module",
+    "fanotify_init",
+    "finit_module",
+    "fsopen",
+    "init_module",
+    "kexec_file_load",
+    "kexec_load",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_by_handle_at",
+    "open_tree",
+    "perf_event_open",
+    "pivot_root",
+    "quotactl",
+    "reboot",
+    "setdomainname",
+    "sethostname",
+    "setns",
+    "settimeofday",
+    "swapoff",
+    "swapon",
+    "syslog",
+    "umount2",
+    "unshare",
+    "userfaultfd",
 ];
 
 /// Every `CLONE_NEW*` flag of `clone(2)`; `CLONE_NEWTIME` lies in the signal's bits there and only counts
@@ -97,7 +122,9 @@ mod tests {
 
     #[test]
     fn no_call_is_both_allowed_and_refused() {
-        for name in REFUSED.iter().chain(&["clone", "clone3", "socket", "personality", "keyctl", "io_uring_setup"]) {
+        for name in
+            REFUSED.iter().chain(&["clone", "clone3", "socket", "personality", "keyctl", "io_uring_setup"])
+        {
             assert!(!ALLOWED.contains(name), "{name}");
         }
     }

@@ -43,6 +43,15 @@ pub enum Access {
     ReadWrite,
 }
 
+/// Whose the files of a bind are inside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindIds {
+    /// Those of the host, as far as they are mapped; others are nobody's and closed like a stranger's.
+    AsTheyAre,
+    /// Shifted by an id-mapped mount: what is root's on the host is root's inside, and stays so on disk.
+    Mapped,
+}
+
 /// A folder or file of the host shown inside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bind {
@@ -52,6 +61,8 @@ pub struct Bind {
     pub destination: RootPath,
     /// Whether the host's copy can be changed from inside.
     pub access: Access,
+    /// Whose its files are.
+    pub ids: BindIds,
 }
 
 /// Who runs the command, as asked for.
@@ -142,32 +153,34 @@ pub fn parse_net(text: &str) -> Result<Net> {
     }
 }
 
-/// `SOURCE:DESTINATION[:ro|:rw]`; both absolute.
+/// `SOURCE:DESTINATION[:OPTIONS]` with `ro`, `rw`, `idmap` and commas between; both paths absolute.
 ///
 /// # Errors
 /// A part missing or empty, a relative path, an unknown option, a destination that is the root.
 pub fn parse_bind(text: &str) -> Result<Bind> {
-    let fault = |why: &str| {
-        usage(format!("invalid bind {text:?}: {why}")).hint("write /on/the/host:/inside or /on/the/host:/inside:ro")
+    let fault = |why: String| {
+        usage(format!("invalid bind {text:?}: {why}"))
+            .hint("write /on/the/host:/inside or /on/the/host:/inside:ro")
     };
-    let mut parts = text.split(':');
+    let mut parts = text.splitn(3, ':');
     let (source, destination) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-    let access = match (parts.next(), parts.next()) {
-        (None | Some("rw"), None) => Access::ReadWrite,
-        (Some("ro"), None) => Access::ReadOnly,
-        _ => return Err(fault("what follows the destination is neither ro nor rw")),
-    };
-    if !source.starts_with('/') || !destination.starts_with('/') {
-        return Err(fault("source and destination are absolute paths"));
+    let (mut access, mut ids) = (Access::ReadWrite, BindIds::AsTheyAre);
+    for option in parts.next().map(|options| options.split(',')).into_iter().flatten() {
+        match option {
+            "ro" => access = Access::ReadOnly,
+            "rw" => access = Access::ReadWrite,
+            "idmap" => ids = BindIds::Mapped,
+            _ => return Err(fault(format!("unknown option {option:?}; there are ro, rw and idmap"))),
+        }
     }
-    if text.contains('\0') {
-        return Err(fault("a path holds a NUL"));
+    if !source.starts_with('/') || !destination.starts_with('/') || text.contains('\0') {
+        return Err(fault("source and destination are absolute paths".to_owned()));
     }
     let destination = RootPath::new(destination);
     if destination.as_path() == std::path::Path::new("/") {
-        return Err(fault("the root itself comes from the template"));
+        return Err(fault("the root itself comes from the template".to_owned()));
     }
-    Ok(Bind { source: source.to_owned(), destination, access })
+    Ok(Bind { source: source.to_owned(), destination, access, ids })
 }
 
 /// `NAME`, `UID` or `UID:GID`.
@@ -229,6 +242,7 @@ mod tests {
         let bind = parse_bind("/srv/data:/data").unwrap();
         assert_eq!((bind.source.as_str(), bind.access), ("/srv/data", Access::ReadWrite));
         assert_eq!(parse_bind("/a:/b:ro").unwrap().access, Access::ReadOnly);
+        assert_eq!(parse_bind("/a:/b:ro,idmap").unwrap().ids, BindIds::Mapped);
         for bad in ["", "/a", "/a:", ":/b", "a:/b", "/a:b", "/a:/b:rx", "/a:/b:ro:", "/a:/", "/a:/b/.."] {
             assert!(parse_bind(bad).is_err(), "{bad:?}");
         }

@@ -120,8 +120,21 @@ mod tests {
 
     #[test]
     fn nonsense_sizes_are_refused() {
-        for bad in ["", "M", "-1M", "1X", "0M", "99999999999T", "1.2.3M", "1 M", "é", "1.M", "1e9M", "NaNM", "0.0000001K"]
-        {
+        for bad in [
+            "",
+            "M",
+            "-1M",
+            "1X",
+            "0M",
+            "99999999999T",
+            "1.2.3M",
+            "1 M",
+            "é",
+            "1.M",
+            "1e9M",
+            "NaNM",
+            "0.0000001K",
+        ] {
             assert!(parse_bytes(bad).is_err(), "{bad:?}");
         }
     }

@@ -87,7 +87,8 @@ fn copy_host(path: &Path, rootfs: &mut Rootfs) -> Result<()> {
 
 fn is_public(path: &Path, found: &Metadata) -> bool {
     let needed = if found.is_dir() { 0o005 } else { 0o004 };
-    let private = path.file_name().is_some_and(|name| name == "private") || path.extension().is_some_and(|e| e == "key");
+    let private = path.file_name().is_some_and(|name| name == "private")
+        || path.extension().is_some_and(|e| e == "key");
     found.mode() & needed == needed && !private
 }
 
@@ -104,7 +105,8 @@ fn copy_file(path: &Path, found: &Metadata, rootfs: &mut Rootfs) -> Result<()> {
 /// No busybox, or one that needs libraries.
 pub fn add_busybox(template: &Template, rootfs: &mut Rootfs) -> Result<()> {
     let needs = || format!("install {}", template.needs.package);
-    let path = find_program("busybox").ok_or_else(|| Error::new("there is no program busybox on the PATH").hint(needs()))?;
+    let path = find_program("busybox")
+        .ok_or_else(|| Error::new("there is no program busybox on the PATH").hint(needs()))?;
     let mut file = File::open(&path).call(|| format!("open({path:?})"))?;
     let mut bytes = vec![];
     (&mut file).take(64 << 20).read_to_end(&mut bytes).call(|| format!("read({path:?})"))?;
@@ -131,7 +133,8 @@ fn is_static_program(bytes: &[u8]) -> bool {
         let field = bytes.get(at..at.checked_add(size)?)?;
         Some(field.iter().rev().fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte)))
     };
-    let header = || Some((usize::try_from(number(32, 8)?).ok()?, number(54, 2)? as usize, number(56, 2)? as usize));
+    let header =
+        || Some((usize::try_from(number(32, 8)?).ok()?, number(54, 2)? as usize, number(56, 2)? as usize));
     let Some((offset, size, count)) = header() else { return false };
     let kind = |index: usize| number(offset.checked_add(index.checked_mul(size)?)?, 4);
     (0..count).all(|index| kind(index).is_some_and(|kind| kind != PT_INTERP))
@@ -145,12 +148,14 @@ pub fn add_identity(settings: &Settings, hostname: &str, rootfs: &mut Rootfs) ->
     for (path, mode) in [("/proc", 0o555), ("/sys", 0o555), ("/dev", 0o755), ("/etc", 0o755)] {
         rootfs.directory(&RootPath::new(path), Meta::root(mode))?;
     }
-    let hosts = format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n");
+    let hosts =
+        format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n");
     let resolv = match settings.net {
         Net::Host => std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default(),
         Net::None => "# no network but loopback\n".to_owned(),
     };
-    let files = [("/etc/hostname", format!("{hostname}\n")), ("/etc/hosts", hosts), ("/etc/resolv.conf", resolv)];
+    let files =
+        [("/etc/hostname", format!("{hostname}\n")), ("/etc/hosts", hosts), ("/etc/resolv.conf", resolv)];
     for (path, text) in files {
         rootfs.file(&RootPath::new(path), Meta::root(0o644), &mut text.as_bytes()).at(|| path)?;
     }

@@ -39,7 +39,12 @@ pub fn missing(template: &Template, has_program: impl Fn(&str) -> bool) -> Optio
 ///
 /// # Errors
 /// No such thing there, one of an unknown kind, or what unpacking says; the error names the path.
-pub fn bring(source: &Source, rootfs: &mut Rootfs, space: &mut Space, watch: &mut Watch<'_>) -> Result<(Defaults, LeftOut)> {
+pub fn bring(
+    source: &Source,
+    rootfs: &mut Rootfs,
+    space: &mut Space,
+    watch: &mut Watch<'_>,
+) -> Result<(Defaults, LeftOut)> {
     let place = || source.path().display().to_string();
     let plain = |left_out| (Defaults::default(), left_out);
     match identify(source)? {
@@ -74,12 +79,19 @@ fn tar_file(path: &Path, rootfs: &mut Rootfs, space: &mut Space, watch: &mut Wat
 ///
 /// # Errors
 /// No mmdebstrap, or its failure; its own messages go to standard error.
-pub fn bootstrap(template: &Template, rootfs: &mut Rootfs, space: &mut Space, watch: &mut Watch<'_>) -> Result<LeftOut> {
+pub fn bootstrap(
+    template: &Template,
+    rootfs: &mut Rootfs,
+    space: &mut Space,
+    watch: &mut Watch<'_>,
+) -> Result<LeftOut> {
     let way_out = || {
         let needs = &template.needs;
         format!("install {}; or give one as {}:PATH, {}", needs.package, template.name, needs.source)
     };
-    let Some(bootstrap) = &template.bootstrap else { return Err(Error::new("the template has no [bootstrap] table")) };
+    let Some(bootstrap) = &template.bootstrap else {
+        return Err(Error::new("the template has no [bootstrap] table"));
+    };
     let lacking = || Error::new("there is no program mmdebstrap on the PATH").hint(way_out());
     let program = find_program("mmdebstrap").ok_or_else(lacking)?;
     let child = Command::new(&program)

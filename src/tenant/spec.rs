@@ -12,7 +12,7 @@ use crate::host::Host;
 use crate::tenant::ids::{self, IdMaps};
 use crate::tenant::limits::{self, Cgroups};
 use crate::tenant::seccomp;
-use crate::tenant::settings::{Access, Net, Settings};
+use crate::tenant::settings::{Access, BindIds, Net, Settings};
 use crate::tenant::users::User;
 
 /// The version of the specification the Spec follows: the least that has all of its fields.
@@ -130,8 +130,9 @@ fn check_user(prepared: &Prepared) -> Result<()> {
     let user = &prepared.user;
     for (kind, map, id) in [("user", &prepared.ids.uids, user.uid), ("group", &prepared.ids.gids, user.gid)] {
         if ids::outside(map, id).is_none() {
-            return Err(Error::new(format!("{kind} {id} has no id on this host: only root is mapped"))
-                .hint("give yourself ranges in /etc/subuid and /etc/subgid, and install newuidmap (package uidmap)"));
+            return Err(Error::new(format!("{kind} {id} has no id on this host: only root is mapped")).hint(
+                "give yourself ranges in /etc/subuid and /etc/subgid, and install newuidmap (package uidmap)",
+            ));
         }
     }
     Ok(())
@@ -200,6 +201,9 @@ fn mounts(settings: &Settings, prepared: &Prepared) -> Vec<Value> {
         if bind.access == Access::ReadOnly {
             options.extend(["ro", "rro"]);
         }
+        if bind.ids == BindIds::Mapped {
+            options.push("idmap");
+        }
         mount(&bind.destination.to_string(), "bind", &bind.source, &options)
     }));
     mounts
@@ -219,7 +223,9 @@ fn read_only_bind(path: &str) -> Value {
 fn sysfs(net: Net) -> Value {
     match net {
         Net::None => mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
-        Net::Host => mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro", "rro"]),
+        Net::Host => {
+            mount("/sys", "bind", "/sys", &["rbind", "rprivate", "nosuid", "noexec", "nodev", "ro", "rro"])
+        }
     }
 }
 
@@ -289,8 +295,12 @@ mod tests {
     #[test]
     fn the_default_shares_no_namespace_with_the_host() {
         let spec = compiled(&Settings::default());
-        let kinds: Vec<&str> =
-            spec["linux"]["namespaces"].as_array().unwrap().iter().map(|n| n["type"].as_str().unwrap()).collect();
+        let kinds: Vec<&str> = spec["linux"]["namespaces"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n["type"].as_str().unwrap())
+            .collect();
         assert_eq!(kinds, ["user", "pid", "mount", "ipc", "uts", "cgroup", "network"]);
         assert_eq!(spec["process"]["noNewPrivileges"], true);
         assert_eq!(spec["linux"]["uidMappings"][0]["hostID"], ids::FIRST);
@@ -309,7 +319,8 @@ mod tests {
         let spec = compiled(&Settings { net: Net::Host, ..Settings::default() });
         assert!(!spec["linux"]["namespaces"].to_string().contains("network"));
         assert!(spec["linux"]["sysctl"].is_null());
-        let sys = spec["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/sys").unwrap();
+        let sys =
+            spec["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/sys").unwrap();
         assert_eq!(sys["type"], "bind");
     }
 
@@ -322,7 +333,8 @@ mod tests {
 
     #[test]
     fn a_variable_given_replaces_the_default_one() {
-        let settings = Settings { env: vec!["HOME=/x".into(), "A=1".into(), "A=2".into()], ..Settings::default() };
+        let settings =
+            Settings { env: vec!["HOME=/x".into(), "A=1".into(), "A=2".into()], ..Settings::default() };
         let env = environment(&settings, &prepared(ids::of_slot(0)));
         assert!(env.contains(&"HOME=/x".to_owned()) && env.contains(&"A=2".to_owned()));
         assert!(!env.iter().any(|variable| variable == "HOME=/root" || variable == "A=1"));
@@ -343,7 +355,9 @@ mod tests {
         let host = limits::tests::host(false, Version::V2, &[]);
         let alone = mounts(&Settings::default(), &prepared(ids::of_caller(&host)));
         assert!(!json!(alone).to_string().contains("gid=5"));
-        assert!(json!(mounts(&Settings::default(), &prepared(ids::of_slot(1)))).to_string().contains("gid=5"));
+        assert!(
+            json!(mounts(&Settings::default(), &prepared(ids::of_slot(1)))).to_string().contains("gid=5")
+        );
     }
 
     #[test]
@@ -356,7 +370,8 @@ mod tests {
 
     #[test]
     fn binds_of_the_user_come_last_and_obey_ro() {
-        let settings = Settings { binds: vec![settings::parse_bind("/a:/b:ro").unwrap()], ..Settings::default() };
+        let settings =
+            Settings { binds: vec![settings::parse_bind("/a:/b:ro").unwrap()], ..Settings::default() };
         let mounts = mounts(&settings, &prepared(ids::of_slot(0)));
         let last = mounts.last().unwrap();
         assert_eq!(last["destination"], "/b");

@@ -158,15 +158,18 @@ fn octal<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u32, D::Er
 /// # Errors
 /// TOML's own faults with their line, an unknown key, a wrong format number, a path that is not absolute.
 pub fn parse(text: &str, place: &str) -> Result<Template> {
-    let template: Template =
-        toml::from_str(text).map_err(|error| Error::new(error.to_string().trim_end().to_owned()).at(place))?;
+    let template: Template = toml::from_str(text)
+        .map_err(|error| Error::new(error.to_string().trim_end().to_owned()).at(place))?;
     check(&template).map_err(|error| error.at(place))?;
     Ok(template)
 }
 
 fn check(template: &Template) -> Result<()> {
     if template.format != 1 {
-        return Err(Error::new(format!("format {} is unknown; this program reads format 1", template.format)));
+        return Err(Error::new(format!(
+            "format {} is unknown; this program reads format 1",
+            template.format
+        )));
     }
     if template.root == RootKind::Bootstrap && template.bootstrap.is_none() {
         return Err(Error::new("root = \"bootstrap\" needs a [bootstrap] table"));
@@ -174,7 +177,9 @@ fn check(template: &Template) -> Result<()> {
     let paths = template.directory.iter().map(|entry| &entry.path);
     let paths = paths.chain(template.link.iter().map(|entry| &entry.path));
     let paths = paths.chain(template.file.iter().map(|entry| &entry.path));
-    let paths = paths.chain([&template.bind, &template.follow, &template.copy, &template.copy_prefix].into_iter().flatten());
+    let paths = paths.chain(
+        [&template.bind, &template.follow, &template.copy, &template.copy_prefix].into_iter().flatten(),
+    );
     for path in paths.chain(&template.shell) {
         let parts = Path::new(path).components();
         let climbs = parts.clone().any(|part| part == std::path::Component::ParentDir);
@@ -291,7 +296,9 @@ fn named(name: &str, source: Option<Source>) -> Result<Reference> {
 /// `PATH:TAG`; a colon before a slash belongs to the path.
 fn split_tag(text: &str) -> (&str, Option<String>) {
     match text.rsplit_once(':') {
-        Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains('/') => (path, Some(tag.to_owned())),
+        Some((path, tag)) if !path.is_empty() && !tag.is_empty() && !tag.contains('/') => {
+            (path, Some(tag.to_owned()))
+        }
         _ => (text, None),
     }
 }
@@ -309,7 +316,9 @@ mod tests {
     #[test]
     fn the_host_template_copies_no_secret() {
         let host = embedded().unwrap().swap_remove(0);
-        for secret in ["/etc/shadow", "/etc/gshadow", "/etc/ssh", "/etc/machine-id", "/etc/ssl/private", "/etc/passwd"] {
+        for secret in
+            ["/etc/shadow", "/etc/gshadow", "/etc/ssh", "/etc/machine-id", "/etc/ssl/private", "/etc/passwd"]
+        {
             let copied = host.copy.iter().any(|path| Path::new(secret).starts_with(path));
             assert!(!copied, "{secret}");
         }
@@ -337,7 +346,10 @@ mod tests {
     #[test]
     fn unknown_names_list_what_there_is() {
         let text = parse_reference("fedora").unwrap_err().to_string();
-        assert!(text.starts_with("no template is called \"fedora\"; there are host, busybox, debian, alpine"), "{text}");
+        assert!(
+            text.starts_with("no template is called \"fedora\"; there are host, busybox, debian, alpine"),
+            "{text}"
+        );
         for bad in ["", "oci:", "host:/x", "tar:", "dir:\0"] {
             assert!(parse_reference(bad).is_err(), "{bad:?}");
         }
@@ -346,7 +358,14 @@ mod tests {
     #[test]
     fn faulty_files_are_refused_with_their_place() {
         let base = "format = 1\nname = \"x\"\nroot = \"skeleton\"\n";
-        for bad in ["color = 1", "bind = [\"usr\"]", "copy = [\"/etc/../x\"]", "bind = [\"/\"]", "root = 2", "shell = [\"sh\"]"] {
+        for bad in [
+            "color = 1",
+            "bind = [\"usr\"]",
+            "copy = [\"/etc/../x\"]",
+            "bind = [\"/\"]",
+            "root = 2",
+            "shell = [\"sh\"]",
+        ] {
             let error = parse(&format!("{base}{bad}\n"), "my.toml").unwrap_err().to_string();
             assert!(error.starts_with("my.toml: "), "{error}");
         }

@@ -26,7 +26,8 @@ pub fn copy(source: &Path, rootfs: &mut Rootfs, space: &mut Space, watch: &mut W
     let root = Root::open(source).map_err(|error| fault("open", source, &error))?;
     let handle = root.resolve(".").map_err(|error| fault("openat2", source, &error))?;
     let (_, top) = inspect(&handle, source)?;
-    let mut work = Copy { root, device: top.dev(), names: HashMap::new(), left_out: LeftOut::default(), bytes: 0 };
+    let mut work =
+        Copy { root, device: top.dev(), names: HashMap::new(), left_out: LeftOut::default(), bytes: 0 };
     rootfs.directory(&RootPath::new("/"), meta(&top))?;
     let mut folders = vec![RootPath::new("/")];
     while let Some(folder) = folders.pop() {

@@ -41,7 +41,8 @@ impl Space {
     pub fn take(&mut self, bytes: u64) -> Result<()> {
         let left = self.bytes.checked_sub(bytes).zip(self.files.checked_sub(1));
         let (bytes, files) = left.ok_or_else(|| {
-            Error::new("the tree is larger than the room for it").hint("a root may take 3/4 of the free space and 4 million files")
+            Error::new("the tree is larger than the room for it")
+                .hint("a root may take 3/4 of the free space and 4 million files")
         })?;
         *self = Space { bytes, files };
         Ok(())
@@ -98,7 +99,8 @@ pub fn unpack(
 ) -> Result<LeftOut> {
     let left = Rc::new(Cell::new(HEADERS));
     let mut archive = tar::Archive::new(Budgeted { inner: stream, left: Rc::clone(&left) });
-    let mut work = Work { rootfs, space, layer, seen: HashSet::new(), left_out: LeftOut::default(), bytes: 0 };
+    let mut work =
+        Work { rootfs, space, layer, seen: HashSet::new(), left_out: LeftOut::default(), bytes: 0 };
     for entry in archive.entries().call(|| "read the archive")? {
         left.set(u64::MAX);
         let mut entry = entry.call(|| "read the archive")?;
@@ -123,53 +125,66 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn entry<R: Read>(&mut self, entry: &mut tar::Entry<'_, R>, name: &[u8], watch: &mut Watch<'_>) -> Result<()> {
+    fn entry<R: Read>(
+        &mut self,
+        entry: &mut tar::Entry<'_, R>,
+        name: &[u8],
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
         let path = inside(Path::new(OsStr::from_bytes(name)))?;
         if self.layer == Layer::Image && self.whiteout(&path)? {
             return Ok(());
         }
         let meta = meta(entry.header())?;
-        let size = entry.size();
         self.remember(&path);
         match entry.header().entry_type() {
-            EntryType::Directory => {
+            EntryType::Char | EntryType::Block => self.left_out.devices += 1,
+            EntryType::XGlobalHeader => {}
+            kind if is_file(kind) && !name.ends_with(b"/") => {
+                self.space.take(entry.size())?;
+                self.file(&path, meta, entry, watch)?;
+            }
+            kind => {
                 self.space.take(0)?;
-                self.rootfs.directory(&path, meta)
+                self.small(kind, &path, meta, entry)?;
             }
-            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-                // Some old archives end the name of a directory with a slash and call it a file.
-                if name.ends_with(b"/") {
-                    return self.rootfs.directory(&path, meta);
-                }
-                self.space.take(size)?;
-                let done = self.bytes;
-                let mut counted = Watched { inner: entry, watch, done, failure: None };
-                let written = self.rootfs.file(&path, meta, &mut counted);
-                if let Some(failure) = counted.failure {
-                    return Err(failure);
-                }
-                self.bytes += written?;
-                Ok(())
-            }
-            EntryType::Symlink => {
-                self.space.take(0)?;
-                let to = target(entry)?;
-                self.rootfs.link(&path, &to, meta)
-            }
+        }
+        Ok(())
+    }
+
+    fn file(
+        &mut self,
+        path: &RootPath,
+        meta: Meta,
+        data: &mut dyn Read,
+        watch: &mut Watch<'_>,
+    ) -> Result<()> {
+        let mut watched = Watched { inner: data, watch, done: self.bytes, failure: None };
+        let written = self.rootfs.file(path, meta, &mut watched);
+        match watched.failure {
+            Some(failure) => Err(failure),
+            None => written.map(|bytes| self.bytes += bytes),
+        }
+    }
+
+    /// Makes what has no content.
+    fn small<R: Read>(
+        &mut self,
+        kind: EntryType,
+        path: &RootPath,
+        meta: Meta,
+        entry: &tar::Entry<'_, R>,
+    ) -> Result<()> {
+        match kind {
+            EntryType::Directory => self.rootfs.directory(path, meta),
+            // Some old archives end the name of a directory with a slash and call it a file.
+            kind if is_file(kind) => self.rootfs.directory(path, meta),
+            EntryType::Symlink => self.rootfs.link(path, &target(entry)?, meta),
             EntryType::Link => {
-                self.space.take(0)?;
                 let to = inside(&target(entry)?)?;
-                self.rootfs.hard_link(&path, &to).map_err(|error| error.because(format!("as a link to {to}")))
+                self.rootfs.hard_link(path, &to).map_err(|error| error.because(format!("as a link to {to}")))
             }
-            EntryType::Fifo => {
-                self.space.take(0)?;
-                self.rootfs.fifo(&path, meta)
-            }
-            EntryType::Char | EntryType::Block => {
-                self.left_out.devices += 1;
-                Ok(())
-            }
-            EntryType::XGlobalHeader => Ok(()),
+            EntryType::Fifo => self.rootfs.fifo(path, meta),
             _ => {
                 self.left_out.unknown += 1;
                 Ok(())
@@ -219,15 +234,19 @@ impl Work<'_> {
     }
 }
 
+fn is_file(kind: EntryType) -> bool {
+    matches!(kind, EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse)
+}
+
 /// Tells the watch while one large file is copied.
-struct Watched<'a, 'w, R> {
-    inner: R,
+struct Watched<'a, 'w> {
+    inner: &'a mut dyn Read,
     watch: &'a mut Watch<'w>,
     done: u64,
     failure: Option<Error>,
 }
 
-impl<R: Read> Read for Watched<'_, '_, R> {
+impl Read for Watched<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if let Err(error) = (self.watch)("", self.done) {
             self.failure = Some(error);
@@ -290,7 +309,9 @@ mod tests {
             header.set_entry_type(kind);
             header.set_size(data.len() as u64);
             header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
-            (header.set_uid(0), header.set_gid(0), header.set_mtime(1));
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_mtime(1);
             header.set_cksum();
             self.0.append(&header, data).unwrap();
             self
@@ -355,7 +376,8 @@ mod tests {
     fn a_link_is_replaced_and_not_written_through() {
         let (folder, root) = sandbox();
         let outside = folder.path().join("outside");
-        let entries = Entries::new().add("f", EntryType::Symlink, outside.to_str().unwrap(), b"").file("f", "new");
+        let entries =
+            Entries::new().add("f", EntryType::Symlink, outside.to_str().unwrap(), b"").file("f", "new");
         entries.unpack(Layer::Plain, &root, ROOM).unwrap();
         assert_eq!(fs::read_to_string(outside).unwrap(), "safe");
         assert!(fs::symlink_metadata(root.join("f")).unwrap().is_file());
@@ -366,11 +388,16 @@ mod tests {
         let (folder, root) = sandbox();
         let outside = folder.path().join("outside");
         for to in ["../outside", outside.to_str().unwrap()] {
-            assert!(Entries::new().add("h", EntryType::Link, to, b"").unpack(Layer::Plain, &root, ROOM).is_err());
+            assert!(
+                Entries::new().add("h", EntryType::Link, to, b"").unpack(Layer::Plain, &root, ROOM).is_err()
+            );
         }
-        let entries = Entries::new()
-            .add("l", EntryType::Symlink, folder.path().to_str().unwrap(), b"")
-            .add("h", EntryType::Link, "l/outside", b"");
+        let entries = Entries::new().add("l", EntryType::Symlink, folder.path().to_str().unwrap(), b"").add(
+            "h",
+            EntryType::Link,
+            "l/outside",
+            b"",
+        );
         assert!(entries.unpack(Layer::Plain, &root, ROOM).is_err());
         assert_eq!(fs::read_to_string(outside).unwrap(), "safe");
     }
@@ -378,7 +405,8 @@ mod tests {
     #[test]
     fn devices_are_left_out_and_counted() {
         let (_folder, root) = sandbox();
-        let entries = Entries::new().add("sda", EntryType::Block, "", b"").add("mem", EntryType::Char, "", b"");
+        let entries =
+            Entries::new().add("sda", EntryType::Block, "", b"").add("mem", EntryType::Char, "", b"");
         assert_eq!(entries.unpack(Layer::Plain, &root, ROOM).unwrap().devices, 2);
         assert_eq!(fs::read_dir(root).unwrap().count(), 0);
     }
@@ -397,7 +425,7 @@ mod tests {
         let (_folder, root) = sandbox();
         let mut header = tar::Header::new_gnu();
         header.set_entry_type(EntryType::GNULongName);
-        (header.set_size(1 << 40), header.set_mode(0o644), header.set_uid(0), header.set_gid(0));
+        header.set_size(1 << 40);
         header.set_cksum();
         let stream = header.as_bytes().chain(io::repeat(b'a'));
         let mut rootfs = Rootfs::open(&root, Owners::Caller).unwrap();
@@ -430,7 +458,8 @@ mod tests {
         let (_folder, root) = sandbox();
         let stream = Entries::new().file("f", &"x".repeat(2000)).0.into_inner().unwrap();
         let mut rootfs = Rootfs::open(&root, Owners::Caller).unwrap();
-        let result = unpack(&stream[..1500], Layer::Plain, &mut rootfs, &mut ROOM.clone(), &mut |_, _| Ok(()));
+        let result =
+            unpack(&stream[..1500], Layer::Plain, &mut rootfs, &mut ROOM.clone(), &mut |_, _| Ok(()));
         assert!(result.is_err());
     }
 

@@ -67,7 +67,8 @@ impl Workspace {
         let mut workspace = Workspace { place, path, id, maps, owners, lock: None };
         let file = open_directory(&workspace.path)?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
-        workspace.lock = Some(lock.map_err(|(_, errno)| Error::sys(format!("flock({:?})", workspace.path), errno))?);
+        workspace.lock =
+            Some(lock.map_err(|(_, errno)| Error::sys(format!("flock({:?})", workspace.path), errno))?);
         workspace.let_root_inside_in()?;
         Ok(workspace)
     }
@@ -75,7 +76,8 @@ impl Workspace {
     /// The folder opens for the group of root inside, and for nobody else: it has to reach its root.
     fn let_root_inside_in(&self) -> Result<()> {
         let (Owners::Mapped(maps), path) = (&self.owners, &self.path) else { return Ok(()) };
-        std::os::unix::fs::chown(path, None, ids::outside(&maps.gids, 0)).call(|| format!("chown({path:?})"))?;
+        std::os::unix::fs::chown(path, None, ids::outside(&maps.gids, 0))
+            .call(|| format!("chown({path:?})"))?;
         std::fs::set_permissions(path, Permissions::from_mode(0o710)).call(|| format!("chmod({path:?})"))
     }
 
@@ -111,8 +113,11 @@ impl Workspace {
         let Some(lock) = self.lock.take() else { return Ok(()) };
         let removed = remove_tree(&self.path, &self.maps);
         drop(lock);
-        // Leaves nothing behind where it was the last one.
+        // Leaves nothing behind where it was the last one; a folder with anything in it stays.
         let _ = std::fs::remove_dir(&self.place);
+        if let (Owners::Mapped(_), Some(parent)) = (&self.owners, self.place.parent()) {
+            let _ = std::fs::remove_dir(parent);
+        }
         removed.doing(|| format!("cannot remove the folder of '{}'", self.id))
     }
 }
@@ -143,18 +148,22 @@ fn open_directory(path: &Path) -> Result<File> {
 fn lock_place(place: &Path, host: &Host) -> Result<Flock<File>> {
     let mode = if host.privileged { 0o711 } else { 0o700 };
     for _ in 0..100 {
-        DirBuilder::new().mode(mode).recursive(true).create(place).call(|| format!("mkdir({place:?})"))?;
-        let file = open_directory(place)?;
+        match DirBuilder::new().mode(mode).recursive(true).create(place) {
+            // The last user of the place removes it, perhaps just now.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            made => made.call(|| format!("mkdir({place:?})"))?,
+        }
+        let Ok(file) = open_directory(place) else { continue };
         check_owner(place, &file, host)?;
         let lock = Flock::lock(file, FlockArg::LockExclusive);
         let lock = lock.map_err(|(_, errno)| Error::sys(format!("flock({place:?})"), errno))?;
-        // The last user of the place removes it, perhaps while we waited.
+        // Or while we waited.
         let ours = lock.metadata().call(|| format!("fstat({place:?})"))?.ino();
         if std::fs::symlink_metadata(place).is_ok_and(|found| found.ino() == ours) {
             return Ok(lock);
         }
     }
-    Err(Error::new(format!("{place:?} is removed again and again")))
+    Err(Error::new(format!("{place:?} cannot be made and opened as a folder")))
 }
 
 /// `/var/tmp` is everybody's: somebody else may have made the folder first.
@@ -176,7 +185,8 @@ fn taken_ids() -> Vec<(u32, u32)> {
 fn sweep(place: &Path, host: &Host, end: &EndContainer<'_>) {
     let names = std::fs::read_dir(place).into_iter().flatten().flatten().map(|entry| entry.file_name());
     for name in names.filter_map(|name| name.into_string().ok()) {
-        let slot = name.strip_prefix(PREFIX).and_then(|number| number.parse().ok()).filter(|slot| *slot < SLOTS);
+        let slot =
+            name.strip_prefix(PREFIX).and_then(|number| number.parse().ok()).filter(|slot| *slot < SLOTS);
         let Some(slot) = slot else { continue };
         if let Err(error) = sweep_one(&place.join(&name), slot, host, end) {
             log::warning(error.doing(format!("cannot remove what '{name}' left behind")));
