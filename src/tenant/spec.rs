@@ -140,8 +140,7 @@ fn check_user(prepared: &Prepared) -> Result<()> {
 
 fn process(settings: &Settings, prepared: &Prepared) -> Value {
     let user = &prepared.user;
-    let mapped = |gid: &&u32| ids::outside(&prepared.ids.gids, **gid).is_some();
-    let groups: Vec<&u32> = user.groups.iter().filter(mapped).collect();
+    let groups = groups(prepared);
     let workdir = settings.workdir.as_ref().map(ToString::to_string);
     let cwd = workdir.or_else(|| prepared.workdir.clone()).unwrap_or_else(|| user.home.clone());
     let nofile = NOFILE.min(prepared.nofile);
@@ -155,6 +154,17 @@ fn process(settings: &Settings, prepared: &Prepared) -> Value {
         "capabilities": capabilities(user),
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": nofile.min(1024), "hard": nofile}],
     })
+}
+
+/// Further groups, as far as they are mapped; none where the caller alone is, for it may not call setgroups
+/// then (user_namespaces(7)).
+fn groups(prepared: &Prepared) -> Vec<u32> {
+    let user = &prepared.user;
+    if prepared.ids.gids.iter().map(|range| u64::from(range.count)).sum::<u64>() < 2 {
+        return vec![];
+    }
+    let wanted = |gid: &u32| *gid != user.gid && ids::outside(&prepared.ids.gids, *gid).is_some();
+    user.groups.iter().copied().filter(wanted).collect()
 }
 
 /// Root inside gets the set; others keep it in the bounding set only, as under podman.
@@ -358,6 +368,17 @@ mod tests {
         assert!(
             json!(mounts(&Settings::default(), &prepared(ids::of_slot(1)))).to_string().contains("gid=5")
         );
+    }
+
+    #[test]
+    fn further_groups_are_left_out_where_they_cannot_be_set() {
+        let host = limits::tests::host(false, Version::V2, &[]);
+        let mut alone = prepared(ids::of_caller(&host));
+        alone.user.groups = vec![0, 4];
+        assert_eq!(groups(&alone), [] as [u32; 0]);
+        let mut slot = prepared(ids::of_slot(0));
+        slot.user.groups = vec![0, 4, 70_000];
+        assert_eq!(groups(&slot), [4]);
     }
 
     #[test]

@@ -464,6 +464,40 @@ mod tests {
     }
 
     #[test]
+    fn no_damaged_stream_panics_or_writes_outside() {
+        let (folder, root) = sandbox();
+        let good = Entries::new()
+            .add("d/", EntryType::Directory, "", b"")
+            .file("d/f", "data")
+            .add("d/l", EntryType::Symlink, "../f", b"")
+            .add("h", EntryType::Link, "d/f", b"")
+            .file("d/.wh.f", "");
+        let good = good.0.into_inner().unwrap();
+        let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+        for _ in 0..500 {
+            let mut stream = good.clone();
+            for _ in 0..3 {
+                random ^= random << 13;
+                random ^= random >> 7;
+                random ^= random << 17;
+                let at = usize::try_from(random >> 8).unwrap() % stream.len();
+                stream[at] = random.to_le_bytes()[0];
+                let start = at / 512 * 512;
+                let mut header = tar::Header::new_old();
+                header.as_mut_bytes().copy_from_slice(&stream[start..start + 512]);
+                // The checksum is put right, or nearly every stream would be refused for that alone.
+                header.set_cksum();
+                stream[start..start + 512].copy_from_slice(header.as_bytes());
+            }
+            let mut rootfs = Rootfs::open(&root, Owners::Caller).unwrap();
+            let _ = unpack(&stream[..], Layer::Image, &mut rootfs, &mut ROOM.clone(), &mut |_, _| Ok(()));
+            let _ = rootfs.finish();
+        }
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_to_string(folder.path().join("outside")).unwrap(), "safe");
+    }
+
+    #[test]
     fn an_interruption_stops_the_work() {
         let (_folder, root) = sandbox();
         let stream = Entries::new().file("f", "x").0.into_inner().unwrap();
