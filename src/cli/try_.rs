@@ -165,9 +165,14 @@ fn live(request: &Request<'_>) -> Result<i32> {
     drop(interrupt);
     let code = container::run(request.runtime, &options, RunOptions::default());
     let _held = Interrupt::hold()?;
-    let removed = workspace.remove();
-    let code = code?;
-    removed.map(|()| code)
+    match (code, workspace.remove()) {
+        (Ok(code), Ok(())) => Ok(code),
+        (Err(error), Err(removal)) => {
+            log::warning(removal);
+            Err(error)
+        }
+        (Err(error), Ok(())) | (Ok(_), Err(error)) => Err(error),
+    }
 }
 
 fn fill(request: &Request<'_>, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
