@@ -246,6 +246,14 @@ fn usable(path: &str) -> std::result::Result<(), String> {
     executable.map_err(|_| "permission denied".to_owned())
 }
 
+/// One of the process' own limits; raising a hard one takes a capability the program itself need not have.
+pub(super) fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let effective = caps::read(None, CapSet::Effective).map_err(explain("capget"))?;
+    raise_all()?;
+    super::runtime::set_limit(0, resource, soft, hard)?;
+    caps::set(None, CapSet::Effective, &effective).map_err(explain("capset(effective)"))
+}
+
 /// Without `noNewPrivileges` the kernel wants CAP_SYS_ADMIN for this.
 pub(super) fn load_filter(filter: &Filter) -> Result<()> {
     raise_all()?;

@@ -143,7 +143,7 @@ impl Runtime<'_> {
             Step::Tell { token } => self.tell(*token),
             Step::Await { token } => self.wait_for(*token),
             Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind)),
-            Step::Rlimit { resource, soft, hard, .. } => self.set_limit(*resource, *soft, *hard),
+            Step::Rlimit { resource, soft, hard, .. } => set_limit(self.pid()?, *resource, *soft, *hard),
             Step::OomScore { value, lenient } => self.oom_score(*value, *lenient),
             other => Err(Error::new(format!("the runtime has no way to do this: {other}"))),
         }
@@ -293,16 +293,6 @@ impl Runtime<'_> {
         }
     }
 
-    fn set_limit(&self, resource: u32, soft: u64, hard: u64) -> Result<()> {
-        let call = |errno| Error::sys(format!("prlimit(soft {soft}, hard {hard})"), errno);
-        attributes::set_limit(self.pid()?, resource, soft, hard).map_err(|errno| match errno {
-            Errno::EPERM => call(errno)
-                .because("a hard limit can be raised only with CAP_SYS_RESOURCE, which the runtime does not have")
-                .hint("ask for at most the hard limit of the process that runs isolate ('ulimit -H')"),
-            _ => call(errno),
-        })
-    }
-
     fn oom_score(&self, value: i32, lenient: bool) -> Result<()> {
         let path = format!("/proc/{}/oom_score_adj", self.pid()?);
         match std::fs::write(&path, value.to_string()) {
@@ -310,6 +300,17 @@ impl Runtime<'_> {
             result => result.call(|| format!("write({path:?}, \"{value}\")")),
         }
     }
+}
+
+/// Sets a limit of process `pid`, 0 for the caller.
+pub(super) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let call = |errno| Error::sys(format!("prlimit(soft {soft}, hard {hard})"), errno);
+    attributes::set_limit(pid, resource, soft, hard).map_err(|errno| match errno {
+        Errno::EPERM => call(errno)
+            .because("a hard limit can be raised only with CAP_SYS_RESOURCE, which the runtime does not have")
+            .hint("ask for at most the hard limit of the process that runs isolate ('ulimit -H')"),
+        _ => call(errno),
+    })
 }
 
 impl AsFd for Made {
