@@ -1,5 +1,7 @@
 //! A plan: what will be done to make a container, step by step, as plain data.
 
+pub mod seccomp;
+
 use serde::Serialize;
 
 /// A list of steps.
