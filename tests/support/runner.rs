@@ -72,6 +72,12 @@ fn quiet_panics() {
 
 /// Runs the suite as the command line asks; the exit code fails if any test or the guard did.
 pub fn main(tests: Vec<Test>) -> ExitCode {
+    main_with(tests, Vec::new)
+}
+
+/// The same for a suite that shares something between its tests: `finish` removes it after the last one,
+/// before the session closes, and tells what should not have been there any more.
+pub fn main_with(tests: Vec<Test>, finish: fn() -> Vec<String>) -> ExitCode {
     let arguments = Arguments::from_args();
     let trials = tests.into_iter().map(Test::into_trial).collect();
     if arguments.list {
@@ -81,8 +87,9 @@ pub fn main(tests: Vec<Test>) -> ExitCode {
     session::open();
     let guard = Guard::look();
     let result = libtest_mimic::run(&arguments, trials);
+    let mut left = finish();
     session::close();
-    let left = guard.what_is_left();
+    left.extend(guard.what_is_left());
     report_guard(&left);
     let failed = result.num_failed + u64::from(!left.is_empty());
     let passed = result.num_passed + u64::from(left.is_empty());
