@@ -3,8 +3,8 @@
 use clap::{ArgMatches, Command};
 
 use super::{
-    completion, create, delete, exec, features, global, help, kill, list, man, pause, plan, ps, resume, run, spec,
-    start, state, try_,
+    completion, create, delete, exec, features, global, help, kill, list, man, pause, plan, ps, resume, run,
+    spec, start, state, try_,
 };
 use crate::container::Runtime;
 use crate::error::Result;

@@ -27,8 +27,6 @@ pub use ids::IdMap;
 pub use process::hooks;
 pub use step::*;
 
-pub mod seccomp;
-
 use serde::Serialize;
 
 /// Which process carries a step out, with which privilege, and when. The order here is the order in time
