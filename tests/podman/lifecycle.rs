@@ -63,14 +63,13 @@ fn run_forwards_signals_to_the_program() {
 }
 
 fn rm_at_the_end_leaves_neither_cgroup_nor_container() {
-    let id_file = folder().join("rm.cid");
-    let output = run(&["--cidfile", id_file.to_str().unwrap()], &["cat", "/proc/self/cgroup"]).ok();
-    let id = std::fs::read_to_string(&id_file).unwrap();
-    let id = id.trim();
-    assert_eq!(id.len(), 64, "{output}");
-    podman(&["container", "exists", id]).fails(1, &[]);
+    let container = Container::sleeper(&["--rm"]);
+    let (id, pid) = (container.inspect(".ID"), container.pid());
+    container.podman(&["kill", "--signal", "TERM"]).ok();
+    eventually("podman has removed it", || podman(&["container", "exists", &id]).code == 1);
+    assert!(!process::is_alive(pid));
     let left: Vec<_> =
-        cgroup::all_folders().into_iter().filter(|path| path.to_string_lossy().contains(id)).collect();
+        cgroup::all_folders().into_iter().filter(|path| path.to_string_lossy().contains(&id)).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
