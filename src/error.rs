@@ -9,12 +9,13 @@
 use std::fmt;
 
 use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
 
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What an error means for the caller's exit code and for `delete --force`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Kind {
     /// Anything without a better name: exit code 1.
     #[default]
@@ -48,7 +49,7 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error(Box<Parts>);
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 struct Parts {
     kind: Kind,
     what: Option<String>,
@@ -107,6 +108,19 @@ impl Error {
     pub fn kind(mut self, kind: Kind) -> Error {
         self.0.kind = kind;
         self
+    }
+
+    /// The error as bytes, for a message from the child to the runtime.
+    pub fn to_wire(&self) -> Vec<u8> {
+        serde_json::to_vec(&self.0).unwrap_or_else(|_| self.to_string().into_bytes())
+    }
+
+    /// What [`Error::to_wire`] made; any other bytes become the reason as they are.
+    pub fn from_wire(bytes: &[u8]) -> Error {
+        match serde_json::from_slice(bytes) {
+            Ok(parts) => Error(parts),
+            Err(_) => Error::new(String::from_utf8_lossy(bytes)),
+        }
     }
 
     /// The kind it was given, else [`Kind::Failure`].

@@ -1,1 +1,25 @@
-//! Carries a plan out: the runtime's side and the child's side, each one straight line.
+//! Carries a plan out. Two processes, each one straight line: the runtime's in [`runtime`], the child's in
+//! [`child`]. Nothing here decides; what a step means is in its own short function beside the `match`.
+//!
+//! | file | process | what |
+//! |---|---|---|
+//! | `runtime` | the runtime | host and beside: cgroups, clone, id maps, hooks, waiting |
+//! | `child` | the child | setup, inside, last: the walk over the steps |
+//! | `mounts` | the child | mounts, masks, read-only paths, pivot |
+//! | `devices` | the child | nodes, links, the terminal |
+//! | `process` | the child | identity, capabilities, labels, the program |
+//! | `hooks` | both | running hooks |
+//! | `channel` | both | the words between them |
+//! | `undo` | the runtime | what a failure or `delete` takes back |
+
+mod channel;
+mod child;
+mod devices;
+pub mod hooks;
+mod idmaps;
+mod mounts;
+mod process;
+mod runtime;
+pub mod undo;
+
+pub use runtime::{Deed, Joined, Made, Work, carry_out};

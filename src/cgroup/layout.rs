@@ -34,3 +34,30 @@ pub struct Layout {
     /// The hierarchies; none on a host without cgroups.
     pub hierarchies: Vec<Hierarchy>,
 }
+
+impl Hierarchy {
+    /// Its name in plans, state files and messages: the last name of a v1 mount point, `unified` for v2.
+    pub fn name(&self) -> String {
+        match (self.version, self.mount_point.file_name()) {
+            (Version::V1, Some(name)) => name.to_string_lossy().into_owned(),
+            _ => "unified".to_owned(),
+        }
+    }
+
+    /// Whether `controller` can be used in it.
+    pub fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|c| c == controller)
+    }
+}
+
+impl Layout {
+    /// The hierarchy in which `controller` can be used.
+    pub fn find(&self, controller: &str) -> Option<&Hierarchy> {
+        self.hierarchies.iter().find(|h| h.has(controller))
+    }
+
+    /// The v2 hierarchy, with or without controllers.
+    pub fn unified(&self) -> Option<&Hierarchy> {
+        self.hierarchies.iter().find(|h| h.version == Version::V2)
+    }
+}

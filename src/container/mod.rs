@@ -3,14 +3,36 @@
 //! The runtime process runs this, with the caller's privilege. Each command is one public function that
 //! takes plain values, and returns what the command line prints or an [`crate::error::Error`].
 
+pub mod console;
+pub mod foreground;
+pub mod listen_fds;
+pub mod notify;
+pub mod terminal;
+
+mod create;
+mod delete;
+mod exec;
+mod kill;
+mod pause;
+mod query;
+mod run;
+mod start;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
 use crate::ids::ContainerId;
-use crate::plan::Plan;
+
+pub use create::{create, plan};
+pub use delete::delete;
+pub use exec::exec;
+pub use kill::kill;
+pub use pause::{pause, resume};
+pub use query::{list, processes, state};
+pub use run::run;
+pub use start::start;
 
 /// What the global options say: where state lies and how cgroups are managed.
 #[derive(Debug, Clone)]
@@ -151,102 +173,4 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
     /// Name of the user that owns the state folder.
     pub owner: String,
-}
-
-/// Makes a container and leaves it waiting for [`start`].
-///
-/// # Errors
-/// Every fault of the config at once; or the first step that failed, after everything was undone.
-pub fn create(_runtime: &Runtime, _options: &CreateOptions) -> Result<()> {
-    Err(Error::new("not built yet"))
-}
-
-/// Makes and starts a container; unless detached, waits for it and returns its exit code
-/// (128 + the signal's number if a signal ended it).
-///
-/// # Errors
-/// As [`create`] and [`start`].
-pub fn run(_runtime: &Runtime, _options: &CreateOptions, _run: RunOptions) -> Result<i32> {
-    Err(Error::new("not built yet"))
-}
-
-/// Starts the user's program of a created container.
-///
-/// # Errors
-/// When it is not in the created state, or the program cannot be executed.
-pub fn start(_runtime: &Runtime, _id: &ContainerId) -> Result<()> {
-    Err(Error::new("not built yet"))
-}
-
-/// What the container is and does.
-///
-/// # Errors
-/// When it does not exist.
-pub fn state(_runtime: &Runtime, _id: &ContainerId) -> Result<State> {
-    Err(Error::new("not built yet"))
-}
-
-/// All containers below the state root, sorted by name; a root that does not exist is empty.
-///
-/// # Errors
-/// When the root cannot be read. A container whose state cannot be read is logged and left out.
-pub fn list(_runtime: &Runtime) -> Result<Vec<State>> {
-    Err(Error::new("not built yet"))
-}
-
-/// Sends `signal` (a number) to the container's init, or with `all` to every process of it.
-///
-/// # Errors
-/// "container not running" when there is nothing to signal.
-pub fn kill(_runtime: &Runtime, _id: &ContainerId, _signal: i32, _all: bool) -> Result<()> {
-    Err(Error::new("not built yet"))
-}
-
-/// Removes a stopped (or created) container and everything of it; with `force` a running one too, and
-/// none at all is then no error.
-///
-/// # Errors
-/// When it runs, does not exist, or something of it could not be removed.
-pub fn delete(_runtime: &Runtime, _id: &ContainerId, _force: bool) -> Result<()> {
-    Err(Error::new("not built yet"))
-}
-
-/// Runs another program in the container; the program's exit code unless detached (then 0).
-///
-/// # Errors
-/// When the container is not running, or the program cannot be executed.
-pub fn exec(_runtime: &Runtime, _id: &ContainerId, _options: &ExecOptions) -> Result<i32> {
-    Err(Error::new("not built yet"))
-}
-
-/// Freezes every process of the container.
-///
-/// # Errors
-/// When it is not running or has no freezer.
-pub fn pause(_runtime: &Runtime, _id: &ContainerId) -> Result<()> {
-    Err(Error::new("not built yet"))
-}
-
-/// Thaws a paused container.
-///
-/// # Errors
-/// When it is not paused.
-pub fn resume(_runtime: &Runtime, _id: &ContainerId) -> Result<()> {
-    Err(Error::new("not built yet"))
-}
-
-/// The host pids of the container's processes, ascending.
-///
-/// # Errors
-/// When it does not exist or does not run.
-pub fn processes(_runtime: &Runtime, _id: &ContainerId) -> Result<Vec<i32>> {
-    Err(Error::new("not built yet"))
-}
-
-/// What [`create`] would do, without doing anything: the plan, or every fault of the config.
-///
-/// # Errors
-/// As [`create`] before its first step.
-pub fn plan(_runtime: &Runtime, _options: &CreateOptions) -> Result<Plan> {
-    Err(Error::new("not built yet"))
 }

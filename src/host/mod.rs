@@ -3,6 +3,8 @@
 //! It is an *input* of compilation ([`crate::plan::compile`]), so that what this host cannot do is refused
 //! before anything has happened, and so that old kernels and odd hosts are tested by writing a `Host` down.
 
+pub mod probe;
+
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::layout::Layout;

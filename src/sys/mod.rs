@@ -3,4 +3,22 @@
 //! Nothing in here decides anything. Descriptors are `OwnedFd`/`BorrowedFd` and close on exec; an error
 //! is the errno, or an [`crate::error::Error`] that shows the call as made.
 
+pub mod attributes;
+pub mod bpf;
+pub mod cgroup;
+pub mod channel;
+pub mod clone;
+pub mod executable;
+pub mod mount;
+pub mod namespace;
+pub mod path;
+pub mod pidfd;
+pub mod process;
+pub mod pty;
+pub mod seccomp;
+pub mod signal;
+pub mod socket;
+pub mod starter;
+pub mod syscalls;
 pub mod time;
+pub mod users;

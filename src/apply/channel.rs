@@ -1,0 +1,98 @@
+//! The words between the runtime and the child. Both processes use it, each its own end.
+//!
+//! A message is one letter and its content: `t` a token (which may carry descriptors), `m` the master of a
+//! terminal, `p` the pid of the process that takes the child's place, `e` an error. End of file means that
+//! the other process is dead.
+
+use std::os::fd::OwnedFd;
+
+use crate::error::{Error, Result};
+use crate::plan::Token;
+use crate::sys::channel;
+
+/// One end.
+#[derive(Debug)]
+pub struct Channel(OwnedFd);
+
+/// What comes in.
+#[derive(Debug)]
+pub enum Message {
+    /// A word, and the descriptors that go with it.
+    Token(Token, Vec<OwnedFd>),
+    /// The master of the program's terminal.
+    Master(OwnedFd),
+    /// The process that takes the child's place.
+    Replaced(i32),
+    /// The other process failed.
+    Failed(Error),
+    /// The other process is gone.
+    Closed,
+}
+
+impl Channel {
+    /// One end of a pair.
+    pub fn new(fd: OwnedFd) -> Channel {
+        Channel(fd)
+    }
+
+    /// Says a word.
+    ///
+    /// # Errors
+    /// When the other process is gone.
+    pub fn tell(&self, token: Token, fds: &[OwnedFd]) -> Result<()> {
+        self.send(b't', &encode(&token)?, fds)
+    }
+
+    /// Hands the terminal's master over.
+    ///
+    /// # Errors
+    /// When the other process is gone.
+    pub fn hand_over(&self, master: OwnedFd) -> Result<()> {
+        self.send(b'm', b"", &[master])
+    }
+
+    /// Says which process takes the child's place.
+    ///
+    /// # Errors
+    /// When the other process is gone.
+    pub fn replaced_by(&self, pid: i32) -> Result<()> {
+        self.send(b'p', &encode(&pid)?, &[])
+    }
+
+    /// Reports a failure; when nobody is left to hear it, there is nothing more to do.
+    pub fn fail(&self, error: &Error) {
+        let content = error.to_wire();
+        let end = content.len().min(channel::LARGEST - 1);
+        let _ = self.send(b'e', &content[..end], &[]);
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// When the message is none of ours.
+    pub fn receive(&self) -> Result<Message> {
+        let (bytes, mut fds) = channel::receive(&self.0).map_err(|errno| Error::sys("recvmsg(child)", errno))?;
+        let unknown = || Error::new("the other process said something that is not part of the protocol");
+        match bytes.split_first() {
+            None => Ok(Message::Closed),
+            Some((b't', token)) => Ok(Message::Token(decode(token)?, fds)),
+            Some((b'm', _)) => fds.pop().map(Message::Master).ok_or_else(unknown),
+            Some((b'p', pid)) => Ok(Message::Replaced(decode(pid)?)),
+            Some((b'e', error)) => Ok(Message::Failed(Error::from_wire(error))),
+            Some(_) => Err(unknown()),
+        }
+    }
+
+    fn send(&self, letter: u8, content: &[u8], fds: &[OwnedFd]) -> Result<()> {
+        let message: Vec<u8> = std::iter::once(letter).chain(content.iter().copied()).collect();
+        channel::send(&self.0, &message, fds).map_err(|errno| Error::sys("sendmsg(child)", errno))
+    }
+}
+
+fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|error| Error::new(error.to_string()))
+}
+
+fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|error| Error::new(error.to_string()))
+}

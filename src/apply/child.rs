@@ -1,0 +1,344 @@
+//! The child's side: from the clone to exec. Runs in the container's init to be, with the privilege that
+//! each stage has left; nothing of it survives exec. It dies with the runtime until it is told to live on.
+
+use std::convert::Infallible;
+use std::io::Write;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+
+use super::channel::{Channel, Message};
+use super::process::Program;
+use super::runtime::{Work, place};
+use super::{devices, hooks, mounts, process};
+use crate::cgroup;
+use crate::error::{Call, Error, Explain, Result};
+use crate::plan::{MapWriter, Namespace, Plan, Planned, Slot, Stage, Step, Token};
+use crate::sys::clone::{Cloned, Parent, clone, exit_now};
+use crate::sys::mount::{self, Depth};
+use crate::sys::path::RootFolder;
+use crate::sys::process::{Dumpable, ParentDeath, set_dumpable, set_parent_death};
+use crate::sys::{attributes, namespace};
+
+/// PROC_SUPER_MAGIC of linux/magic.h.
+const PROC_MAGIC: i64 = 0x9fa0;
+
+/// The child's state on its way.
+pub(super) struct Child<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) channel: Channel,
+    pub(super) slots: Vec<Option<OwnedFd>>,
+    /// The container's root, once it is bound or entered.
+    pub(super) root: Option<RootFolder>,
+    /// The host's procfs, verified, opened while it was in sight.
+    pub(super) proc: OwnedFd,
+    pub(super) masks: mounts::Masks,
+    pub(super) program: Option<Program>,
+    pub(super) console_socket: Option<OwnedFd>,
+    listener: Option<OwnedFd>,
+    start: Option<OwnedFd>,
+    container: Option<super::runtime::Joined>,
+    tasks: Vec<OwnedFd>,
+    state: &'a dyn Fn(i32, crate::plan::HookKind) -> Vec<u8>,
+}
+
+impl<'a> Child<'a> {
+    /// Everything the new process does. Reports its failure and ends.
+    pub(super) fn enter(work: &mut Work<'a>, slots: Vec<Option<OwnedFd>>, channel: Channel) -> ! {
+        let mut child = match Child::begin(work, slots, channel) {
+            Ok(child) => child,
+            Err((channel, error)) => {
+                channel.fail(&error);
+                exit_now(1)
+            }
+        };
+        let Err(error) = child.walk();
+        match &child.start {
+            Some(start) => process::report_to_starter(start, &error),
+            None => child.channel.fail(&error),
+        }
+        exit_now(1)
+    }
+
+    fn begin(
+        work: &mut Work<'a>,
+        slots: Vec<Option<OwnedFd>>,
+        channel: Channel,
+    ) -> std::result::Result<Child<'a>, (Channel, Error)> {
+        let prepared = prepare(work);
+        let proc = match prepared {
+            Ok(proc) => proc,
+            Err(error) => return Err((channel, error)),
+        };
+        Ok(Child {
+            plan: work.plan,
+            channel,
+            slots,
+            root: None,
+            proc,
+            masks: mounts::Masks::default(),
+            program: None,
+            console_socket: work.console_socket.take(),
+            listener: work.listener.take(),
+            start: None,
+            container: work.container.take(),
+            tasks: Vec::new(),
+            state: work.state,
+        })
+    }
+
+    fn walk(&mut self) -> Result<Infallible> {
+        let plan = self.plan;
+        for planned in plan.child() {
+            self.step(planned).at(|| place(planned))?;
+        }
+        Err(Error::new("the plan ends without a program"))
+    }
+
+    fn step(&mut self, planned: &Planned) -> Result<()> {
+        match &planned.step {
+            Step::JoinNamespace { namespace, path } => join(*namespace, path),
+            Step::NewTimeNamespace { offsets } => new_time(offsets),
+            Step::Fork { namespaces } => self.fork(namespaces),
+            Step::Unshare { namespaces } => namespace::unshare(clone_flags(namespaces)),
+            Step::JoinContainer { namespaces } => self.join_container(namespaces),
+            Step::EnterRoot => self.enter_root(),
+            Step::BecomeRoot => process::become_root(),
+            Step::Tell { token } => self.channel.tell(*token, &[]),
+            Step::Await { token } => self.wait_for(*token),
+            Step::JoinCgroups => self.join_cgroups(),
+            Step::SessionKeyring { name } => process::session_keyring(name),
+            Step::Propagation { flags } => mount::set_propagation(Path::new("/"), *flags),
+            Step::BindRoot { path } => mounts::bind_root(self, path),
+            Step::OpenSource { slot, path, recursive } => {
+                let tree = open_source(path, *recursive)?;
+                put(&mut self.slots, *slot, tree);
+                Ok(())
+            }
+            Step::Bind { slot, target, attributes } => mounts::bind(self, *slot, target, attributes),
+            Step::MountFs { .. } => mounts::mount_filesystem(self, &planned.step),
+            Step::BindCgroup { hierarchy, target, attributes } => {
+                mounts::bind_cgroup(self, hierarchy, target, attributes)
+            }
+            Step::Remount { target, attributes } => mounts::remount(self, target, attributes),
+            Step::MakeDevice { .. } => devices::make_device(self, &planned.step),
+            Step::Symlink { path, target } => devices::make_link(self, path, target),
+            Step::MakeFolder { path } => self.root()?.make_folder(path, 0o755).map(drop),
+            Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.state)(self.host_pid(), *kind)),
+            Step::Pivot => mounts::pivot(self),
+            Step::MoveRoot => mounts::move_root(self),
+            Step::Chroot { path } => mounts::chroot(self, path),
+            Step::Console { to, size, uid, bind } => devices::console(self, *to, *size, *uid, *bind),
+            Step::LoopbackUp => attributes::loopback_up(),
+            Step::Hostname { name } => nix::unistd::sethostname(name).call(|| format!("sethostname({name:?})")),
+            Step::Domainname { name } => {
+                attributes::set_domain_name(name).call(|| format!("setdomainname({name:?})"))
+            }
+            Step::Sysctl { key, value } => process::sysctl(self, key, value),
+            Step::ReadonlyPath { path } => mounts::make_read_only(self, path),
+            Step::MaskPath { path } => mounts::mask(self, path),
+            Step::Personality { persona } => attributes::set_personality(*persona).call(|| "personality"),
+            Step::Scheduler(wanted) => process::set_scheduler(wanted),
+            Step::IoPriority { value } => attributes::set_io_priority(*value).call(|| format!("ioprio_set({value:#x})")),
+            Step::ExecLabel { file, label } => process::label_at_exec(self, file, label),
+            Step::OwnStdio { uid } => process::own_stdio(*uid),
+            Step::NoNewPrivileges => attributes::no_new_privileges().call(|| "prctl(PR_SET_NO_NEW_PRIVS)"),
+            Step::BoundingSet { keep } => process::lower_bounding_set(keep),
+            Step::User { uid, gid, groups, effective } => process::become_user(*uid, *gid, groups.as_deref(), effective),
+            Step::Umask { mask } => process::set_umask(*mask),
+            Step::Cwd { path } => process::enter_folder(path),
+            Step::FindExecutable { args, env } => process::find_program(self, args, env),
+            Step::AwaitStart => self.wait_for_start(),
+            Step::Seccomp(filter) => process::load_filter(filter),
+            Step::Capabilities(sets) => process::set_capabilities(sets),
+            Step::CloseFrom { first } => attributes::close_on_exec_from(*first).call(|| format!("close_range({first})")),
+            Step::Exec => process::exec(self),
+            Step::Clone { .. }
+            | Step::WriteIdMaps { .. }
+            | Step::MakeCgroup(_)
+            | Step::LimitCgroup { .. }
+            | Step::Rlimit { .. }
+            | Step::OomScore { .. } => Err(Error::new("the child has no way to do this")),
+        }
+    }
+
+    /// Our pid as the runtime sees it: `self` of a procfs is named for its own pid namespace.
+    fn host_pid(&self) -> i32 {
+        let name = nix::fcntl::readlinkat(&self.proc, "self").unwrap_or_default();
+        name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0)
+    }
+
+    pub(super) fn root(&self) -> Result<&RootFolder> {
+        self.root.as_ref().ok_or_else(|| Error::new("the root is not there yet"))
+    }
+
+    fn wait_for(&mut self, wanted: Token) -> Result<()> {
+        match self.channel.receive()? {
+            Message::Token(token, fds) if token == wanted => self.heard(token, fds),
+            // The runtime is dead, or gave up and says itself why: there is nobody to tell.
+            Message::Closed => exit_now(1),
+            _ => Err(Error::new(format!("the runtime did not say {wanted:?}"))),
+        }
+    }
+
+    fn heard(&mut self, token: Token, fds: Vec<OwnedFd>) -> Result<()> {
+        match token {
+            Token::Cgroup => self.tasks = fds,
+            Token::Commit => {
+                set_parent_death(ParentDeath::IsIgnored)?;
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn join_cgroups(&mut self) -> Result<()> {
+        let tasks = std::mem::take(&mut self.tasks);
+        cgroup::join::join_current(&tasks).map_err(|(index, errno)| Error::sys(format!("write(tasks #{index}, \"0\")"), errno))
+    }
+
+    /// A child of ours takes our place: CLONE_PARENT makes it the runtime's.
+    fn fork(&mut self, namespaces: &[Namespace]) -> Result<()> {
+        match clone(clone_flags(namespaces), None, Parent::Grandparent)? {
+            Cloned::Child => die_with_runtime(),
+            Cloned::Parent { pid, .. } => {
+                self.channel.replaced_by(pid)?;
+                exit_now(0)
+            }
+        }
+    }
+
+    fn join_container(&self, namespaces: &[Namespace]) -> Result<()> {
+        let Some(container) = &self.container else { return Err(Error::new("there is no container to join")) };
+        namespace::enter(&container.pidfd, clone_flags(namespaces))
+    }
+
+    /// setns(2) leaves us at the root of the mount namespace, which with `--no-pivot` is not the
+    /// container's.
+    fn enter_root(&mut self) -> Result<()> {
+        let Some(container) = self.container.take() else { return Err(Error::new("there is no container to join")) };
+        nix::unistd::fchdir(&container.root).call(|| "fchdir(/proc/PID/root)")?;
+        nix::unistd::chroot(".").call(|| "chroot(\".\")")?;
+        self.root = Some(RootFolder::new(container.root));
+        Ok(())
+    }
+
+    /// Only an explicit word starts the program: whoever merely opens the socket changes nothing.
+    fn wait_for_start(&mut self) -> Result<()> {
+        let Some(listener) = self.listener.take() else { return Err(Error::new("nobody could say start")) };
+        self.start = Some(process::wait_for_starter(&listener)?);
+        Ok(())
+    }
+}
+
+/// The first things in the new process: it must not outlive the runtime, keep its lock, or be looked into
+/// by what it joins (CVE-2016-9962).
+fn prepare(work: &mut Work<'_>) -> Result<OwnedFd> {
+    die_with_runtime()?;
+    (work.child_signals)()?;
+    if let Some(lock) = work.lock.take() {
+        nix::unistd::close(lock.as_raw_fd()).call(|| "close(lock)")?;
+    }
+    // An ordinary user's id maps can only be written while the process is open to its user; it closes
+    // itself when it becomes root of its namespace.
+    let opens_later = work.plan.stage(Stage::Beside).any(|planned| {
+        matches!(planned.step, Step::WriteIdMaps { writer: MapWriter::Helpers | MapWriter::Single, .. })
+    });
+    if !opens_later {
+        set_dumpable(Dumpable::No)?;
+    }
+    // Modes of nodes are given exactly.
+    nix::sys::stat::umask(Mode::empty());
+    // The program leads a session of its own; it may be one already when the engine made us lead one.
+    let _ = nix::unistd::setsid();
+    open_proc()
+}
+
+fn die_with_runtime() -> Result<()> {
+    set_parent_death(ParentDeath::Sends(Signal::SIGKILL))
+}
+
+fn open_proc() -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
+    let proc = nix::fcntl::open("/proc", flags, Mode::empty()).call(|| "open(\"/proc\")")?;
+    let kind = nix::sys::statfs::fstatfs(&proc).call(|| "fstatfs(\"/proc\")")?.filesystem_type().0;
+    if kind as i64 != PROC_MAGIC {
+        return Err(Error::new("what is mounted at /proc is not procfs").hint("mount -t proc proc /proc"));
+    }
+    Ok(proc)
+}
+
+fn join(kind: Namespace, path: &Path) -> Result<()> {
+    let flag = clone_flag(kind);
+    namespace::enter(namespace::open_kind(path, flag)?, flag)
+}
+
+fn new_time(offsets: &[String]) -> Result<()> {
+    namespace::unshare(clone_flag(Namespace::Time))?;
+    write_time_offsets(offsets)
+}
+
+/// Only possible before the first process enters the namespace (time_namespaces(7)).
+pub(super) fn write_time_offsets(offsets: &[String]) -> Result<()> {
+    let path = "/proc/self/timens_offsets";
+    for line in offsets {
+        let file = std::fs::OpenOptions::new().write(true).open(path).call(|| format!("open({path:?})"))?;
+        (&file).write_all(format!("{line}\n").as_bytes()).call(|| format!("write({path:?}, {line:?})"))?;
+    }
+    Ok(())
+}
+
+/// A detached copy of what is mounted at a host path.
+pub(super) fn open_source(path: &Path, recursive: bool) -> Result<OwnedFd> {
+    let depth = if recursive { Depth::All } else { Depth::One };
+    mount::clone_tree(path, depth).map_err(|error| match error.errno() {
+        Some(Errno::ENOENT) => {
+            let hint = format!("create {} on the host, or remove the mount from the config", path.display());
+            error.because("the source does not exist").hint(hint)
+        }
+        Some(Errno::EINVAL) => error.because("the source is not reachable as a mount of its own (locked mounts below it?)"),
+        _ => error,
+    })
+}
+
+/// Puts a descriptor into the table of slots.
+pub(super) fn put(slots: &mut Vec<Option<OwnedFd>>, slot: Slot, fd: OwnedFd) {
+    if slots.len() <= slot {
+        slots.resize_with(slot + 1, || None);
+    }
+    slots[slot] = Some(fd);
+}
+
+/// The CLONE_NEW flag of a kind.
+pub(super) fn clone_flag(kind: Namespace) -> u64 {
+    let flag = match kind {
+        Namespace::User => libc::CLONE_NEWUSER,
+        Namespace::Mount => libc::CLONE_NEWNS,
+        Namespace::Pid => libc::CLONE_NEWPID,
+        Namespace::Network => libc::CLONE_NEWNET,
+        Namespace::Ipc => libc::CLONE_NEWIPC,
+        Namespace::Uts => libc::CLONE_NEWUTS,
+        Namespace::Cgroup => libc::CLONE_NEWCGROUP,
+        Namespace::Time => libc::CLONE_NEWTIME,
+    };
+    flag as u64
+}
+
+/// The CLONE_NEW flags of several kinds.
+pub(super) fn clone_flags(kinds: &[Namespace]) -> u64 {
+    kinds.iter().map(|kind| clone_flag(*kind)).fold(0, |all, flag| all | flag)
+}
+
+/// What kind of filesystem an open file is on (statfs(2)).
+pub(super) fn filesystem_magic(fd: impl AsFd) -> Result<i64> {
+    Ok(nix::sys::statfs::fstatfs(fd).call(|| "fstatfs")?.filesystem_type().0 as i64)
+}
+
+/// Whether the file is on a procfs.
+pub(super) fn is_procfs(fd: impl AsFd) -> Result<bool> {
+    Ok(filesystem_magic(fd)? == PROC_MAGIC)
+}

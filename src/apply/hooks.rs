@@ -1,0 +1,89 @@
+//! Running hooks (config.md, "POSIX-platform Hooks"): in order, with the state on standard input, exactly
+//! the environment they name (never the container's: CVE-2025-23266), and killed when their time is up.
+//! The runtime runs most of them; the child runs `createContainer` and `startContainer`.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+use crate::error::{Call, Error, Result};
+use crate::plan::{Hook, HookKind};
+
+/// How much of a failed hook's own words is shown.
+const LONGEST_OUTPUT: u64 = 4096;
+
+/// Runs all hooks of one kind; the first failure ends it.
+///
+/// # Errors
+/// "error running createRuntime hook #1: …", with the hook's exit status and its own last words.
+pub fn run_all(hooks: &[Hook], kind: HookKind, state: &[u8]) -> Result<()> {
+    for (index, hook) in hooks.iter().enumerate() {
+        run(hook, state).map_err(|error| {
+            Error::new(format!("error running {} hook #{}: {error}", name(kind), index + 1))
+                .at(format!("hooks.{}[{index}]", name(kind)))
+        })?;
+    }
+    Ok(())
+}
+
+/// The kind as the config spells it.
+pub fn name(kind: HookKind) -> &'static str {
+    match kind {
+        HookKind::Prestart => "prestart",
+        HookKind::CreateRuntime => "createRuntime",
+        HookKind::CreateContainer => "createContainer",
+        HookKind::StartContainer => "startContainer",
+        HookKind::Poststart => "poststart",
+        HookKind::Poststop => "poststop",
+    }
+}
+
+fn run(hook: &Hook, state: &[u8]) -> Result<()> {
+    // A file in memory, not a pipe: however much the hook says, it never waits for us to read it.
+    let output = memfd_create("hook output", MFdFlags::MFD_CLOEXEC).call(|| "memfd_create")?;
+    let mut output = File::from(output);
+    let mut child = spawn(hook, &output)?;
+    if let Some(mut input) = child.stdin.take() {
+        // A hook that does not read its input is none the worse for it.
+        let _ = input.write_all(state);
+    }
+    let status = wait(&mut child, hook.timeout)?;
+    if status.success() {
+        return Ok(());
+    }
+    let mut words = Vec::new();
+    let _ = output.rewind();
+    let _ = output.take(LONGEST_OUTPUT).read_to_end(&mut words);
+    let words = String::from_utf8_lossy(&words);
+    Err(Error::new(format!("{:?}: {status}, output: {:?}", hook.path, words.trim())))
+}
+
+fn spawn(hook: &Hook, output: &File) -> Result<Child> {
+    let mut command = Command::new(&hook.path);
+    if let Some((first, rest)) = hook.args.split_first() {
+        command.arg0(first).args(rest);
+    }
+    command.env_clear().envs(hook.env.iter().filter_map(|pair| pair.split_once('=')));
+    let copy = || output.try_clone().call(|| "dup(hook output)");
+    command.stdin(Stdio::piped()).stdout(copy()?).stderr(copy()?);
+    let call = || format!("exec({:?})", hook.path);
+    command.spawn().call(call).map_err(|error| error.because("the hook cannot be run"))
+}
+
+fn wait(child: &mut Child, timeout: Option<u64>) -> Result<std::process::ExitStatus> {
+    let Some(seconds) = timeout else { return child.wait().call(|| "wait(hook)") };
+    let deadline = Instant::now() + Duration::from_secs(seconds);
+    let pid = i32::try_from(child.id()).unwrap_or(-1);
+    let pidfd = crate::sys::pidfd::open(pid)?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    if crate::sys::pidfd::poll_exit(&pidfd, Some(left))? {
+        return child.wait().call(|| "wait(hook)");
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    Err(Error::new(format!("it did not end within {seconds} seconds")))
+}

@@ -1,0 +1,52 @@
+//! Writing the id maps of the child's user namespace (user_namespaces(7)). The runtime runs this while the
+//! child waits, with the caller's privilege, or by the setuid programs newuidmap(1) and newgidmap(1).
+
+use std::process::Command;
+
+use crate::error::{Call, Error, Result};
+use crate::plan::{IdMap, MapWriter};
+
+/// Writes both maps of process `pid`. Groups come first: with a single id, `setgroups` has to be denied
+/// before the group map may be written.
+///
+/// # Errors
+/// EPERM where the ids are not the caller's to give.
+pub fn write(pid: i32, uid: &[IdMap], gid: &[IdMap], writer: MapWriter) -> Result<()> {
+    match writer {
+        MapWriter::Helpers => {
+            run_helper("newgidmap", pid, gid)?;
+            run_helper("newuidmap", pid, uid)
+        }
+        MapWriter::Single => {
+            write_file(pid, "setgroups", "deny")?;
+            write_file(pid, "gid_map", &lines(gid))?;
+            write_file(pid, "uid_map", &lines(uid))
+        }
+        MapWriter::Direct => {
+            write_file(pid, "gid_map", &lines(gid))?;
+            write_file(pid, "uid_map", &lines(uid))
+        }
+    }
+}
+
+fn lines(maps: &[IdMap]) -> String {
+    maps.iter().map(|map| format!("{map}\n")).collect()
+}
+
+fn write_file(pid: i32, name: &str, content: &str) -> Result<()> {
+    let path = format!("/proc/{pid}/{name}");
+    std::fs::write(&path, content).call(|| format!("write({path:?}, {:?})", content.trim_end()))
+}
+
+fn run_helper(program: &str, pid: i32, maps: &[IdMap]) -> Result<()> {
+    let numbers = maps.iter().flat_map(|map| [map.inside, map.outside, map.size]);
+    let mut command = Command::new(program);
+    command.arg(pid.to_string()).args(numbers.map(|number| number.to_string()));
+    let output = command.output().call(|| format!("exec({program:?})"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    Err(Error::new(format!("{program} refused: {words}"))
+        .hint("the ranges must be the caller's in /etc/subuid and /etc/subgid"))
+}

@@ -1,0 +1,319 @@
+//! The runtime's side: host steps, the clone, and what goes on beside the child. The runtime process runs
+//! this, with the caller's privilege and a single thread; it never enters a namespace that it could not
+//! leave again.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use nix::errno::Errno;
+
+use super::channel::{Channel, Message};
+use super::{child, hooks, idmaps};
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Call, Error, Explain, Result};
+use crate::plan::{HookKind, Namespace, Plan, Planned, Step, Token};
+use crate::sys::clone::{Cloned, Parent, clone};
+use crate::sys::process::Exit;
+use crate::sys::{attributes, mount, namespace, pidfd, socket};
+
+/// What is needed beside the plan.
+pub struct Work<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Folder of the state, not to be kept open by the child: it is locked.
+    pub lock: Option<BorrowedFd<'a>>,
+    /// Where the terminal's master goes.
+    pub console_socket: Option<OwnedFd>,
+    /// Where the init listens for `isolate start`.
+    pub listener: Option<OwnedFd>,
+    /// A container to join, for `exec`.
+    pub container: Option<Joined>,
+    /// Its cgroups, for `exec`; those of a new container are added as they are made.
+    pub cgroup: Cgroup,
+    /// The state as hooks get it on their standard input, given the init's pid and the kind of hook.
+    pub state: &'a dyn Fn(i32, HookKind) -> Vec<u8>,
+    /// Told of every cgroup before it is made, and of the init once it is there.
+    pub journal: &'a dyn Fn(Deed<'_>) -> Result<()>,
+    /// Writes state and pid file, before the child is told to live on alone.
+    pub commit: &'a dyn Fn(&Made) -> Result<()>,
+    /// Runs first in the child: gives it back the signals that the runtime keeps for itself.
+    pub child_signals: &'a dyn Fn() -> Result<()>,
+}
+
+/// What the journal is told of.
+pub enum Deed<'a> {
+    /// A cgroup will be made.
+    Cgroup(&'a cgroup::Group),
+    /// A process was made.
+    Process(i32),
+}
+
+/// A container that stands, as `exec` joins it.
+pub struct Joined {
+    /// Its init.
+    pub pidfd: OwnedFd,
+    /// Its root.
+    pub root: OwnedFd,
+}
+
+/// A child that is ready.
+#[derive(Debug)]
+pub struct Made {
+    /// In the runtime's pid namespace.
+    pub pid: i32,
+    /// Of the same process.
+    pub pidfd: OwnedFd,
+    /// The terminal's master, when the runtime keeps it.
+    pub master: Option<OwnedFd>,
+    /// The cgroups it is in.
+    pub cgroup: Cgroup,
+    channel: Channel,
+}
+
+impl Made {
+    /// Waits until the program has been executed.
+    ///
+    /// # Errors
+    /// The child's own words when it could not be.
+    pub fn wait_for_exec(&self) -> Result<()> {
+        match self.channel.receive()? {
+            Message::Closed => Ok(()),
+            Message::Failed(error) => Err(error),
+            _ => Err(Error::new("the container's init spoke out of turn")),
+        }
+    }
+}
+
+struct Runtime<'a> {
+    work: Work<'a>,
+    /// Own namespaces that were left for a while, to return to.
+    left: Vec<(u64, OwnedFd)>,
+    slots: Vec<Option<OwnedFd>>,
+    made: Option<Made>,
+}
+
+/// Walks the plan: host, clone, beside. On failure the child is dead when this returns; files and
+/// cgroups are the journal's.
+///
+/// # Errors
+/// The first step that failed, in either process.
+pub fn carry_out(work: Work<'_>) -> Result<Made> {
+    let plan = work.plan;
+    let mut runtime = Runtime { work, left: Vec::new(), slots: Vec::new(), made: None };
+    let result = plan.steps.iter().filter(|planned| !planned.stage.is_child()).try_for_each(|planned| {
+        runtime.step(planned).at(|| place(planned))
+    });
+    runtime.return_home()?;
+    match (result, runtime.made) {
+        (Ok(()), Some(made)) => Ok(made),
+        (Ok(()), None) => Err(Error::new("the plan makes no child")),
+        (Err(error), made) => {
+            made.iter().for_each(kill_and_reap);
+            Err(error)
+        }
+    }
+}
+
+/// `mounts[3] /data`: where in the config, and what it is about.
+pub(super) fn place(planned: &Planned) -> String {
+    match planned.step.object() {
+        Some(object) if planned.why == "default" => object,
+        Some(object) => format!("{} {object}", planned.why),
+        None => planned.why.clone(),
+    }
+}
+
+fn kill_and_reap(made: &Made) {
+    // It may be dead already, and then there is nothing to kill.
+    let _ = pidfd::send_signal(&made.pidfd, libc::SIGKILL);
+    let _ = pidfd::wait(&made.pidfd);
+}
+
+impl Runtime<'_> {
+    fn step(&mut self, planned: &Planned) -> Result<()> {
+        match &planned.step {
+            Step::JoinNamespace { namespace, path } => self.join(*namespace, path),
+            Step::JoinContainer { namespaces } => self.join_container(namespaces),
+            Step::NewTimeNamespace { offsets } => self.new_time(offsets),
+            Step::OpenSource { slot, path, recursive } => self.open_source(*slot, path, *recursive),
+            Step::MakeCgroup(group) => self.make_cgroup(group),
+            Step::LimitCgroup { hierarchy } => self.limit(hierarchy),
+            Step::Clone { namespaces } => self.clone(namespaces),
+            Step::WriteIdMaps { uid, gid, writer } => idmaps::write(self.pid()?, uid, gid, *writer),
+            Step::Tell { token } => self.tell(*token),
+            Step::Await { token } => self.wait_for(*token),
+            Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind)),
+            Step::Rlimit { resource, soft, hard, .. } => self.set_limit(*resource, *soft, *hard),
+            Step::OomScore { value, lenient } => self.oom_score(*value, *lenient),
+            other => Err(Error::new(format!("the runtime has no way to do this: {other}"))),
+        }
+    }
+
+    fn made(&self) -> Result<&Made> {
+        self.made.as_ref().ok_or_else(|| Error::new("there is no child yet"))
+    }
+
+    fn pid(&self) -> Result<i32> {
+        Ok(self.made()?.pid)
+    }
+
+    /// The child is born in what the runtime is in, so the runtime goes there first.
+    fn join(&mut self, kind: Namespace, path: &Path) -> Result<()> {
+        let flag = child::clone_flag(kind);
+        let wanted = namespace::open_kind(path, flag)?;
+        self.remember(kind)?;
+        namespace::enter(&wanted, flag)
+    }
+
+    fn join_container(&mut self, namespaces: &[Namespace]) -> Result<()> {
+        let Some(container) = &self.work.container else { return Err(Error::new("there is no container to join")) };
+        namespace::enter(&container.pidfd, child::clone_flags(namespaces))
+    }
+
+    fn new_time(&mut self, offsets: &[String]) -> Result<()> {
+        self.remember(Namespace::Time)?;
+        namespace::unshare(child::clone_flag(Namespace::Time))?;
+        child::write_time_offsets(offsets)
+    }
+
+    fn remember(&mut self, kind: Namespace) -> Result<()> {
+        let path = format!("/proc/thread-self/ns/{}", kind.proc_name());
+        let flag = child::clone_flag(kind);
+        self.left.push((flag, namespace::open_kind(Path::new(&path), flag)?));
+        Ok(())
+    }
+
+    fn return_home(&mut self) -> Result<()> {
+        self.left.drain(..).rev().try_for_each(|(flag, fd)| namespace::enter(&fd, flag))
+    }
+
+    /// A source opened by the runtime would otherwise stay in the host's peer group: what the container
+    /// mounts below it would appear on the host.
+    fn open_source(&mut self, slot: usize, path: &Path, recursive: bool) -> Result<()> {
+        let tree = child::open_source(path, recursive)?;
+        let slave = nix::mount::MsFlags::MS_SLAVE.bits();
+        mount::set_attributes(&tree, mount::Depth::All, 0, 0, slave).call(|| "mount_setattr(MS_SLAVE)")?;
+        child::put(&mut self.slots, slot, tree);
+        Ok(())
+    }
+
+    fn make_cgroup(&mut self, group: &cgroup::Group) -> Result<()> {
+        (self.work.journal)(Deed::Cgroup(group))?;
+        let made = cgroup::make(group)?;
+        let cgroup = match &mut self.made {
+            Some(made) => &mut made.cgroup,
+            None => &mut self.work.cgroup,
+        };
+        cgroup.groups.extend(made);
+        Ok(())
+    }
+
+    fn limit(&mut self, hierarchy: &str) -> Result<()> {
+        let group = self.work.plan.steps.iter().find_map(|planned| match &planned.step {
+            Step::MakeCgroup(group) if group.hierarchy == hierarchy => Some(group),
+            _ => None,
+        });
+        let open = self.made()?.cgroup.groups.iter().find(|open| open.hierarchy == hierarchy);
+        match (group, open) {
+            (Some(group), Some(open)) => cgroup::limit(open, group),
+            // An optional one that could not be made, and of which nothing was asked.
+            _ => Ok(()),
+        }
+    }
+
+    fn clone(&mut self, namespaces: &[Namespace]) -> Result<()> {
+        let (ours, theirs) = socket::seqpacket_pair()?;
+        let cloned = clone(child::clone_flags(namespaces), self.work.cgroup.clone_into(), Parent::Caller)?;
+        let Cloned::Parent { pid, pidfd } = cloned else {
+            drop(ours);
+            child::Child::enter(&mut self.work, std::mem::take(&mut self.slots), Channel::new(theirs))
+        };
+        let cgroup = std::mem::take(&mut self.work.cgroup);
+        self.made = Some(Made { pid, pidfd, master: None, cgroup, channel: Channel::new(ours) });
+        self.slots.clear();
+        self.return_home()?;
+        (self.work.journal)(Deed::Process(pid))
+    }
+
+    fn tell(&mut self, token: Token) -> Result<()> {
+        match token {
+            Token::Cgroup => {
+                let made = self.made()?;
+                let fds = made.cgroup.tasks_files()?;
+                made.channel.tell(token, &fds)
+            }
+            Token::Commit => {
+                let made = self.made()?;
+                (self.work.commit)(made)?;
+                made.channel.tell(token, &[])
+            }
+            _ => self.made()?.channel.tell(token, &[]),
+        }
+    }
+
+    fn wait_for(&mut self, wanted: Token) -> Result<()> {
+        loop {
+            match self.made()?.channel.receive()? {
+                Message::Token(token, _) if token == wanted => return Ok(()),
+                Message::Master(master) => self.made_mut()?.master = Some(master),
+                Message::Replaced(pid) => self.replace(pid)?,
+                Message::Failed(error) => return Err(error),
+                Message::Closed => return Err(self.child_died()),
+                Message::Token(token, _) => {
+                    return Err(Error::new(format!("the child said {token:?} instead of {wanted:?}")));
+                }
+            }
+        }
+    }
+
+    fn made_mut(&mut self) -> Result<&mut Made> {
+        self.made.as_mut().ok_or_else(|| Error::new("there is no child yet"))
+    }
+
+    /// The first child has forked the init (CLONE_PARENT made it ours) and ended.
+    fn replace(&mut self, pid: i32) -> Result<()> {
+        let pidfd = pidfd::open(pid)?;
+        let made = self.made_mut()?;
+        let _ = pidfd::wait(&made.pidfd);
+        (made.pid, made.pidfd) = (pid, pidfd);
+        (self.work.journal)(Deed::Process(pid))
+    }
+
+    /// The child ended without a word: say how, and whether its memory limit did it.
+    fn child_died(&self) -> Error {
+        let Some(made) = &self.made else { return Error::new("the child died") };
+        if made.cgroup.oom_kills() > 0 {
+            return Error::new("container init was OOM-killed (memory limit too low?)")
+                .hint("raise linux.resources.memory.limit");
+        }
+        match pidfd::wait(&made.pidfd) {
+            Ok(Exit::Signal(signal)) => Error::new(format!("the container's init was ended by signal {signal}")),
+            Ok(exit) => Error::new(format!("the container's init ended with code {}", exit.code())),
+            Err(error) => error,
+        }
+    }
+
+    fn set_limit(&self, resource: u32, soft: u64, hard: u64) -> Result<()> {
+        let call = |errno| Error::sys(format!("prlimit(soft {soft}, hard {hard})"), errno);
+        attributes::set_limit(self.pid()?, resource, soft, hard).map_err(|errno| match errno {
+            Errno::EPERM => call(errno)
+                .because("a hard limit can be raised only with CAP_SYS_RESOURCE, which the runtime does not have")
+                .hint("ask for at most the hard limit of the process that runs isolate ('ulimit -H')"),
+            _ => call(errno),
+        })
+    }
+
+    fn oom_score(&self, value: i32, lenient: bool) -> Result<()> {
+        let path = format!("/proc/{}/oom_score_adj", self.pid()?);
+        match std::fs::write(&path, value.to_string()) {
+            Err(error) if lenient && error.raw_os_error() == Some(libc::EACCES) => Ok(()),
+            result => result.call(|| format!("write({path:?}, \"{value}\")")),
+        }
+    }
+}
+
+impl AsFd for Made {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+}

@@ -1,0 +1,76 @@
+//! Takes back what the journal says was done: after a failed create, and for `delete`. The runtime runs
+//! this, with the caller's privilege. It collects every failure and goes on.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::cgroup::{Cgroup, SavedGroup};
+use crate::error::{Error, Result};
+use crate::store::{Folder, Undo};
+use crate::sys::{pidfd, process};
+
+/// How long a killed process may take to end.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Kills what lives, removes what was made, and the folder last: when something could not be removed the
+/// folder stays, and the same can be tried again.
+///
+/// # Errors
+/// All failures in one.
+pub fn take_back(folder: Folder) -> Result<()> {
+    let mut failures: Vec<String> = Vec::new();
+    let records = Undo::replay(&folder)?;
+    for record in &records {
+        if let Undo::Process { pid, start_time } = record {
+            failures.extend(end_process(*pid, *start_time).err().map(|error| error.to_string()));
+        }
+    }
+    let cgroups: Vec<SavedGroup> = records
+        .into_iter()
+        .filter_map(|record| match record {
+            Undo::Cgroup(saved) => Some(saved),
+            Undo::Process { .. } => None,
+        })
+        .collect();
+    failures.extend(remove_cgroups(&cgroups).err().map(|error| error.to_string()));
+    if failures.is_empty() {
+        return folder.remove();
+    }
+    Err(Error::new(failures.join("; ")).hint("mend the cause and delete it once more"))
+}
+
+/// Ends one process for certain, and never another that got its pid.
+///
+/// # Errors
+/// When it lives on.
+pub fn end_process(pid: i32, start_time: u64) -> Result<()> {
+    let Some(pidfd) = open_process(pid, start_time)? else { return Ok(()) };
+    let _ = pidfd::send_signal(&pidfd, libc::SIGKILL);
+    match pidfd::poll_exit(&pidfd, Some(PATIENCE))? {
+        true => Ok(()),
+        false => Err(Error::new(format!("process {pid} did not end within {} seconds", PATIENCE.as_secs()))),
+    }
+}
+
+/// A descriptor of the process that had `pid` since `start_time`; `None` when it is gone.
+///
+/// # Errors
+/// When procfs cannot be read.
+pub fn open_process(pid: i32, start_time: u64) -> Result<Option<std::os::fd::OwnedFd>> {
+    if pid <= 0 {
+        return Ok(None);
+    }
+    // First the descriptor, then the look: from then on the pid cannot become another process.
+    let Ok(pidfd) = pidfd::open(pid) else { return Ok(None) };
+    let stat = process::stat(Path::new("/proc"), pid)?;
+    let is_it = stat.is_some_and(|stat| stat.start_time == start_time && !stat.has_ended());
+    Ok(is_it.then_some(pidfd))
+}
+
+fn remove_cgroups(saved: &[SavedGroup]) -> Result<()> {
+    let cgroup = Cgroup::open(saved)?;
+    if !cgroup.processes()?.is_empty() {
+        cgroup.kill_all(libc::SIGKILL)?;
+    }
+    cgroup.remove()
+}

@@ -1,0 +1,100 @@
+//! `start`: says the word to the waiting init, and waits until the program has been executed.
+
+use std::os::fd::AsFd;
+
+use super::create::{notify_relay, open_locked};
+use super::notify::relay_once;
+use super::query::{read, status, to_state};
+use super::{Runtime, State, Status};
+use crate::apply::{hooks, undo};
+use crate::error::{Call, Error, Explain, Kind, Result};
+use crate::ids::ContainerId;
+use crate::oci::read::parse;
+use crate::plan::{HookKind, Hook};
+use crate::store::{Folder, Saved};
+use crate::sys::starter;
+
+/// Starts the user's program of a created container.
+///
+/// # Errors
+/// When it is not in the created state, or the program cannot be executed.
+pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
+    let doing = || format!("cannot start container '{id}'");
+    let folder = open_locked(runtime, id).doing(doing)?;
+    let saved = read(&folder).doing(doing)?;
+    start_locked(&folder, &saved).doing(doing)?;
+    let hooks = poststart_hooks(&folder)?;
+    if !hooks.is_empty() {
+        let state = to_state(&folder, saved.clone(), Status::Running)?;
+        if let Err(error) = run_poststart(&hooks, &state) {
+            super::delete::force(folder, &saved).doing(doing)?;
+            return Err(error.doing(doing()));
+        }
+    }
+    Ok(())
+}
+
+fn start_locked(folder: &Folder, saved: &Saved) -> Result<()> {
+    let refuse = |text: &str| Err(Error::new(text).kind(Kind::WrongState));
+    match status(folder, saved)? {
+        Status::Created => {}
+        Status::Stopped => return refuse("cannot start a container that has stopped"),
+        Status::Paused => return refuse("cannot start a paused container"),
+        _ => return refuse("cannot start an already running container"),
+    }
+    let relay = notify_relay(folder)?;
+    let Some(init) = undo::open_process(saved.pid, saved.start_time)? else {
+        return refuse("cannot start a container that has stopped");
+    };
+    say_start(folder)?;
+    if let Some(relay) = relay {
+        relay_once(&relay, saved.pid, &init)?;
+    }
+    Ok(())
+}
+
+/// The init's answer is the end of the connection (exec closed it), or why it could not execute.
+fn say_start(folder: &Folder) -> Result<()> {
+    let connection = starter::connect_in(&folder.as_fd(), "start.sock")?;
+    let Some(connection) = connection else {
+        return Err(Error::new("cannot start an already running container").kind(Kind::WrongState));
+    };
+    nix::unistd::write(&connection, b"start").call(|| "write(start.sock)")?;
+    let mut answer = vec![0; 16 << 10];
+    let length = loop {
+        match nix::unistd::read(&connection, &mut answer) {
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(nix::errno::Errno::ECONNRESET) => break 0,
+            result => break result.call(|| "read(start.sock)")?,
+        }
+    };
+    folder.unlink("start.sock")?;
+    match length {
+        0 => Ok(()),
+        _ => Err(Error::from_wire(&answer[..length])),
+    }
+}
+
+/// The hooks of the config as it was at create.
+///
+/// # Errors
+/// When the kept config is damaged.
+pub(super) fn poststart_hooks(folder: &Folder) -> Result<Vec<Hook>> {
+    let config = folder.read("config.json")?.unwrap_or_default();
+    let mentions = config.windows(9).any(|window| window == b"poststart");
+    if !mentions {
+        return Ok(Vec::new());
+    }
+    let spec = parse(&config)?.spec;
+    let listed = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().as_ref());
+    Ok(crate::plan::hooks(listed))
+}
+
+/// Runs the hooks after the program has begun.
+///
+/// # Errors
+/// The first that failed; the container has to go then.
+pub(super) fn run_poststart(hooks: &[Hook], state: &State) -> Result<()> {
+    let bytes = serde_json::to_vec(state).map_err(|error| Error::new(error.to_string()))?;
+    hooks::run_all(hooks, HookKind::Poststart, &bytes)
+}

@@ -1,0 +1,331 @@
+//! Config in, plan out: the order of everything, from top to bottom. Pure.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Linux, Process, Spec};
+
+use super::cgroup::{self, CgroupPlan};
+use super::namespaces::Namespaces;
+use super::{
+    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Stage, Step, Token, ids, process, root, seccomp,
+};
+use crate::cgroup::layout::Version;
+use crate::error::{Error, Explain, Result};
+use crate::host::Host;
+use crate::ids::ContainerId;
+
+/// What the command line decides, beside the config.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The container's name.
+    pub id: ContainerId,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// Where the terminal's master goes, when the config asks for a terminal.
+    pub console: ConsoleTo,
+    /// When the program starts.
+    pub start: Start,
+    /// The first descriptor the program does not get: 3, and more with `--preserve-fds`.
+    pub close_from: u32,
+    /// Environment that the runtime adds (LISTEN_FDS, NOTIFY_SOCKET).
+    pub env: Vec<String>,
+    /// A host folder bound to `/run/notify`, for readiness messages.
+    pub notify: Option<PathBuf>,
+    /// False for `--cgroup-manager disabled`: the container stays in the caller's cgroup.
+    pub cgroups: bool,
+}
+
+/// When the program starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// When `isolate start` says so.
+    OnCommand,
+    /// As soon as the container stands.
+    AtOnce,
+}
+
+/// The plan for making a container.
+///
+/// # Errors
+/// What this host cannot do, with the JSON path that asked for it.
+pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Result<Plan> {
+    let linux = spec.linux().as_ref();
+    let namespaces = Namespaces::read(linux, host)?;
+    let maps = Maps::read(linux, &namespaces, host)?;
+    let mut plan = Plan::default();
+    let groups = cgroups(&mut plan, linux, options, host)?;
+    refuse_unprivileged(&namespaces, host)?;
+
+    // The runtime, before and beside the child.
+    namespaces.plan_host(&mut plan, host);
+    for group in groups.groups.iter().filter(|group| group.version == Version::V2) {
+        plan.push(Stage::Host, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
+    }
+    plan_beside(&mut plan, spec, &maps, &groups, host);
+
+    // The child, with the old root still in sight.
+    if maps.is_needed() {
+        plan.push(Stage::Setup, "default", Step::Await { token: Token::Maps });
+    }
+    namespaces.plan_child(&mut plan, host);
+    if !options.no_new_keyring {
+        let name = format!("_ses.{}", options.id);
+        plan.push(Stage::Setup, "default", Step::SessionKeyring { name });
+    }
+    if namespaces.is_new(Namespace::Network) {
+        plan.push(Stage::Setup, "linux.namespaces", Step::LoopbackUp);
+    }
+    plan_join_cgroups(&mut plan, &namespaces, &groups);
+    if namespaces.is_new(Namespace::Mount) {
+        let around = root::Around { spec, bundle, namespaces: &namespaces, gid_maps: &maps.gid, options, host };
+        root::plan_root(&mut plan, &around)?;
+    } else {
+        root::plan_shared_root(&mut plan, spec, bundle)?;
+    }
+
+    // The child, in its own root, up to exec.
+    plan_names(&mut plan, spec);
+    plan_program(&mut plan, spec, &maps, options, host)?;
+
+    // Last of the host's steps: sources for the child are opened before it is born.
+    plan.push(Stage::Host, "linux.namespaces", Step::Clone { namespaces: namespaces.at_clone(host) });
+    plan.steps.sort_by_key(|planned| planned.stage);
+    super::check::check(&plan)?;
+    Ok(plan)
+}
+
+/// The plan for running another program in a container that stands.
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_exec(
+    process_: &Process,
+    spec: &Spec,
+    joined: &[Namespace],
+    options: &Options,
+    host: &Host,
+) -> Result<Plan> {
+    let mut plan = Plan::default();
+    // The child must be born in the pid namespace; an ordinary user may enter that only after the user
+    // namespace, the host's root would lose its rights to the cgroups there.
+    let first = |kind: &Namespace| {
+        *kind == Namespace::Pid || (!host.sys_admin && *kind == Namespace::User)
+    };
+    let (early, late): (Vec<_>, Vec<_>) = joined.iter().copied().partition(first);
+    if !early.is_empty() {
+        plan.push(Stage::Host, "default", Step::JoinContainer { namespaces: early });
+    }
+    plan.push(Stage::Host, "default", Step::Clone { namespaces: Vec::new() });
+    plan.push(Stage::Beside, "default", Step::Tell { token: Token::Cgroup });
+    if let Some(value) = process_.oom_score_adj() {
+        let step = Step::OomScore { value, lenient: !host.privileged };
+        plan.push(Stage::Beside, "process.oomScoreAdj", step);
+    }
+    plan.push(Stage::Beside, "default", Step::Await { token: Token::Ready });
+    process::plan_limits(&mut plan, process_, "process");
+    plan.push(Stage::Beside, "default", Step::Tell { token: Token::Commit });
+
+    plan.push(Stage::Setup, "default", Step::Await { token: Token::Cgroup });
+    plan.push(Stage::Setup, "default", Step::JoinCgroups);
+    if !late.is_empty() {
+        plan.push(Stage::Setup, "default", Step::JoinContainer { namespaces: late });
+    }
+    if joined.contains(&Namespace::User) {
+        plan.push(Stage::Setup, "default", Step::BecomeRoot);
+    }
+    if !options.no_new_keyring {
+        let name = format!("_ses.{}", options.id);
+        plan.push(Stage::Setup, "default", Step::SessionKeyring { name });
+    }
+    plan.push(Stage::Inside, "default", Step::EnterRoot);
+    plan_console(&mut plan, process_, options.console, false);
+    let linux = spec.linux().as_ref();
+    process::plan_personality(&mut plan, linux);
+    let maps = ids::read(linux.and_then(|linux| linux.gid_mappings().as_ref()));
+    let single = matches!(maps.as_slice(), [only] if only.size == 1) && !host.sys_admin;
+    let around = process::Around {
+        place: "process",
+        close_from: options.close_from,
+        may_set_groups: !single,
+        seccomp: compile_seccomp(&mut plan, linux)?,
+        hooks: Vec::new(),
+        wait: false,
+        env: &options.env,
+        host,
+    };
+    process::plan_last(&mut plan, process_, around)?;
+    plan.steps.sort_by_key(|planned| planned.stage);
+    super::check::check(&plan)?;
+    Ok(plan)
+}
+
+/// The id maps of a new user namespace.
+struct Maps {
+    uid: Vec<IdMap>,
+    gid: Vec<IdMap>,
+    writer: Option<MapWriter>,
+}
+
+impl Maps {
+    fn read(linux: Option<&Linux>, namespaces: &Namespaces, host: &Host) -> Result<Maps> {
+        let uid = ids::read(linux.and_then(|linux| linux.uid_mappings().as_ref()));
+        let gid = ids::read(linux.and_then(|linux| linux.gid_mappings().as_ref()));
+        let is_new = namespaces.is_new(Namespace::User);
+        let writer = is_new.then(|| ids::writer(&uid, &gid, host)).transpose()?;
+        Ok(Maps { uid, gid, writer })
+    }
+
+    fn is_needed(&self) -> bool {
+        self.writer.is_some()
+    }
+
+    fn may_set_groups(&self) -> bool {
+        self.writer != Some(MapWriter::Single)
+    }
+}
+
+fn cgroups(plan: &mut Plan, linux: Option<&Linux>, options: &Options, host: &Host) -> Result<CgroupPlan> {
+    if !options.cgroups {
+        return Ok(CgroupPlan::default());
+    }
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let groups = cgroup::compile(resources, path, &options.id, host)?;
+    plan.warnings.extend(groups.warnings.iter().cloned());
+    Ok(groups)
+}
+
+fn refuse_unprivileged(namespaces: &Namespaces, host: &Host) -> Result<()> {
+    if host.sys_admin || namespaces.is_own(Namespace::User) {
+        return Ok(());
+    }
+    Err(Error::new("an ordinary user can only make containers with a user namespace")
+        .at("linux.namespaces")
+        .hint("add {\"type\": \"user\"} with uidMappings and gidMappings ('isolate spec --rootless' shows how)"))
+}
+
+fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, host: &Host) {
+    if let Some(writer) = maps.writer {
+        let step = Step::WriteIdMaps { uid: maps.uid.clone(), gid: maps.gid.clone(), writer };
+        plan.push(Stage::Beside, "linux.uidMappings", step);
+        plan.push(Stage::Beside, "default", Step::Tell { token: Token::Maps });
+    }
+    for group in &groups.groups {
+        if group.version == Version::V1 {
+            plan.push(Stage::Beside, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
+        }
+        let hierarchy = group.hierarchy.clone();
+        plan.push(Stage::Beside, "linux.resources", Step::LimitCgroup { hierarchy });
+    }
+    if !groups.groups.is_empty() {
+        plan.push(Stage::Beside, "default", Step::Tell { token: Token::Cgroup });
+    }
+    if let Some(value) = spec.process().as_ref().and_then(Process::oom_score_adj) {
+        let step = Step::OomScore { value, lenient: !host.privileged };
+        plan.push(Stage::Beside, "process.oomScoreAdj", step);
+    }
+    let early = early_hooks(spec);
+    if !early.is_empty() {
+        plan.push(Stage::Beside, "default", Step::Await { token: Token::Namespaces });
+        for (kind, why, hooks) in early {
+            plan.push(Stage::Beside, why, Step::Hooks { kind, hooks });
+        }
+        plan.push(Stage::Beside, "default", Step::Tell { token: Token::Hooks });
+    }
+    plan.push(Stage::Beside, "default", Step::Await { token: Token::Ready });
+    if let Some(process) = spec.process() {
+        process::plan_limits(plan, process, "process");
+    }
+    plan.push(Stage::Beside, "default", Step::Tell { token: Token::Commit });
+}
+
+pub(super) fn early_hooks(spec: &Spec) -> Vec<(HookKind, &'static str, Vec<super::Hook>)> {
+    let Some(hooks) = spec.hooks() else { return Vec::new() };
+    #[allow(deprecated)]
+    let prestart = process::hooks(hooks.prestart().as_ref());
+    let create = process::hooks(hooks.create_runtime().as_ref());
+    let all = [
+        (HookKind::Prestart, "hooks.prestart", prestart),
+        (HookKind::CreateRuntime, "hooks.createRuntime", create),
+    ];
+    all.into_iter().filter(|(.., hooks)| !hooks.is_empty()).collect()
+}
+
+/// The cgroup namespace shows the cgroup a process is in when it makes it, so joining comes first.
+fn plan_join_cgroups(plan: &mut Plan, namespaces: &Namespaces, groups: &CgroupPlan) {
+    if !groups.groups.is_empty() {
+        plan.push(Stage::Setup, "default", Step::Await { token: Token::Cgroup });
+        plan.push(Stage::Setup, "default", Step::JoinCgroups);
+    }
+    if namespaces.is_new(Namespace::Cgroup) {
+        let step = Step::Unshare { namespaces: vec![Namespace::Cgroup] };
+        plan.push(Stage::Setup, "linux.namespaces", step);
+    }
+}
+
+pub(super) fn plan_console(plan: &mut Plan, process: &Process, to: ConsoleTo, bind: bool) {
+    if !process.terminal().unwrap_or(false) {
+        return;
+    }
+    let short = |length: u64| u16::try_from(length).unwrap_or(u16::MAX);
+    let size = process.console_size().map(|size| (short(size.height()), short(size.width())));
+    let uid = process.user().uid();
+    plan.push(Stage::Inside, "process.terminal", Step::Console { to, size, uid, bind });
+}
+
+/// Names and kernel settings of the container's own namespaces.
+fn plan_names(plan: &mut Plan, spec: &Spec) {
+    if let Some(name) = spec.hostname().as_ref().filter(|name| !name.is_empty()) {
+        plan.push(Stage::Inside, "hostname", Step::Hostname { name: name.clone() });
+    }
+    if let Some(name) = spec.domainname().as_ref().filter(|name| !name.is_empty()) {
+        plan.push(Stage::Inside, "domainname", Step::Domainname { name: name.clone() });
+    }
+    let sysctl = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    let mut settings: Vec<_> = sysctl.into_iter().flatten().collect();
+    settings.sort();
+    for (key, value) in settings {
+        let step = Step::Sysctl { key: key.clone(), value: value.clone() };
+        plan.push(Stage::Inside, format!("linux.sysctl[{key:?}]"), step);
+    }
+}
+
+fn compile_seccomp(plan: &mut Plan, linux: Option<&Linux>) -> Result<Option<seccomp::Filter>> {
+    let Some(config) = linux.and_then(|linux| linux.seccomp().as_ref()) else { return Ok(None) };
+    let filter = seccomp::compile(config)?;
+    plan.ignored.extend(filter.warnings.iter().cloned());
+    Ok(Some(filter))
+}
+
+fn plan_program(plan: &mut Plan, spec: &Spec, maps: &Maps, options: &Options, host: &Host) -> Result<()> {
+    let Some(process) = spec.process() else {
+        return Err(Error::new("this version needs a process").at("process"));
+    };
+    if maps.is_needed() {
+        check_mapped(&maps.uid, process.user().uid(), "uid").at(|| "process.user.uid")?;
+        check_mapped(&maps.gid, process.user().gid(), "gid").at(|| "process.user.gid")?;
+    }
+    let linux = spec.linux().as_ref();
+    process::plan_personality(plan, linux);
+    let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
+    let around = process::Around {
+        place: "process",
+        close_from: options.close_from,
+        may_set_groups: maps.may_set_groups(),
+        seccomp: compile_seccomp(plan, linux)?,
+        hooks: process::hooks(hooks),
+        wait: options.start == Start::OnCommand,
+        env: &options.env,
+        host,
+    };
+    process::plan_last(plan, process, around)
+}
+
+fn check_mapped(maps: &[IdMap], id: u32, what: &str) -> Result<()> {
+    if ids::is_mapped(maps, id) {
+        return Ok(());
+    }
+    Err(Error::new(format!("cannot set {what} to unmapped user in user namespace: {id} is not in the map")))
+}

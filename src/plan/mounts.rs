@@ -1,0 +1,292 @@
+//! `mounts`: binds, filesystems, and the many mounts that one of type `cgroup` stands for. Pure.
+
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Mount, Spec};
+
+use super::mount_options::{self, Bind, MountFlags, MountOptions};
+use super::namespaces::Namespaces;
+use super::{Attributes, IdMap, Namespace, Plan, Slot, Stage, Step, ids};
+use crate::cgroup::layout::{Hierarchy, Version};
+use crate::error::{Error, Explain, Result};
+use crate::host::Host;
+use crate::ids::RootPath;
+
+/// Files below `/proc` that may be covered by a bind, as LXCFS does; anything else could fool the
+/// runtime's own writes to procfs (CVE-2015-3630, CVE-2019-16884).
+const PROC_BINDS: [&str; 11] = [
+    "/proc/cpuinfo",
+    "/proc/diskstats",
+    "/proc/meminfo",
+    "/proc/stat",
+    "/proc/swaps",
+    "/proc/uptime",
+    "/proc/loadavg",
+    "/proc/slabinfo",
+    "/proc/net/dev",
+    "/proc/sys/kernel/ns_last_pid",
+    "/proc/sys/crypto/fips_enabled",
+];
+
+/// What planning mounts needs to know.
+pub struct Around<'a> {
+    /// The bundle, for relative sources.
+    pub bundle: &'a Path,
+    /// The host.
+    pub host: &'a Host,
+    /// The container's namespaces.
+    pub namespaces: &'a Namespaces,
+    /// Group map of a new user namespace; empty without one.
+    pub gid_maps: &'a [IdMap],
+    /// Host folder of the container's cgroup in the v2 hierarchy, if it has one.
+    pub cgroup2: Option<&'a Path>,
+}
+
+/// Mounts to be made read-only once everything inside them is there, with their reason.
+pub type Deferred = Vec<(RootPath, String)>;
+
+/// Whether `mount` binds an existing file or folder.
+pub fn is_bind(mount: &Mount) -> bool {
+    let options = mount.options().iter().flatten();
+    mount.typ().as_deref() == Some("bind") || options.into_iter().any(|o| o == "bind" || o == "rbind")
+}
+
+/// Plans all mounts in the order of the config.
+///
+/// # Errors
+/// When an option contradicts another, or the target may not be mounted on.
+pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mut Slot) -> Result<Deferred> {
+    let mut deferred = Deferred::new();
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let why = format!("mounts[{index}]");
+        let place = || format!("{why} {}", mount.destination().display());
+        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default(), mount.typ().as_deref()).at(place)?;
+        refuse_words_of_crun(&options).at(place)?;
+        let target = RootPath::new(mount.destination());
+        check_proc(mount, &target).at(place)?;
+        match mount.typ().as_deref().unwrap_or("none") {
+            _ if is_bind(mount) => plan_bind(plan, mount, &options, &why, around, slots)?,
+            "cgroup" | "cgroup2" => plan_cgroup(plan, &target, &options, &why, around),
+            fstype => {
+                let late = options.set.has(libc::MS_RDONLY) && (fstype == "tmpfs" || target.as_path() == Path::new("/dev"));
+                if late {
+                    deferred.push((target.clone(), why.clone()));
+                }
+                plan_filesystem(plan, mount, fstype, &options, &why, around, late);
+            }
+        }
+    }
+    Ok(deferred)
+}
+
+fn check_proc(mount: &Mount, target: &RootPath) -> Result<()> {
+    if !target.is_within("/proc") {
+        return Ok(());
+    }
+    let is_root = target.as_path() == Path::new("/proc");
+    if is_root && (is_bind(mount) || mount.typ().as_deref() == Some("proc")) {
+        return Ok(());
+    }
+    let listed = PROC_BINDS.iter().any(|path| target.as_path() == Path::new(path));
+    if listed && is_bind(mount) {
+        return Ok(());
+    }
+    Err(Error::new("only procfs may be mounted at /proc, and only single files of it may be covered")
+        .hint("mount it elsewhere, or bind one of /proc/{cpuinfo,meminfo,stat,uptime,loadavg,…}"))
+}
+
+/// What crun alone understands; ignoring it would follow a link that was not to be followed.
+fn refuse_words_of_crun(options: &MountOptions) -> Result<()> {
+    let words = [
+        ("src-nofollow", options.src_nofollow),
+        ("dest-nofollow", options.dest_nofollow),
+        ("copy-symlink", options.copy_symlink),
+        ("remount", options.remount),
+    ];
+    match words.iter().find(|(_, asked)| *asked) {
+        Some((word, _)) => Err(Error::new(format!("option {word:?} is not supported by this version"))),
+        None => Ok(()),
+    }
+}
+
+/// MS_ flags and the MOUNT_ATTR_ bits of the same meaning (mount_setattr(2)).
+const SAME: [(libc::c_ulong, u64); 6] = [
+    (libc::MS_RDONLY, libc::MOUNT_ATTR_RDONLY),
+    (libc::MS_NOSUID, libc::MOUNT_ATTR_NOSUID),
+    (libc::MS_NODEV, libc::MOUNT_ATTR_NODEV),
+    (libc::MS_NOEXEC, libc::MOUNT_ATTR_NOEXEC),
+    (libc::MS_NODIRATIME, libc::MOUNT_ATTR_NODIRATIME),
+    (libc::MS_NOSYMFOLLOW, libc::MOUNT_ATTR_NOSYMFOLLOW),
+];
+
+/// Of access times one kind holds at a time; relatime is the kind with no bit.
+const ACCESS_TIMES: [(libc::c_ulong, u64); 3] = [
+    (libc::MS_NOATIME, libc::MOUNT_ATTR_NOATIME),
+    (libc::MS_STRICTATIME, libc::MOUNT_ATTR_STRICTATIME),
+    (libc::MS_RELATIME, 0),
+];
+
+/// What the options change on a mount that exists. What is not mentioned stays as the source has it.
+fn attributes(options: &MountOptions) -> Attributes {
+    let bits = |flags: MountFlags| SAME.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, bit)| bit).sum();
+    let mut found = Attributes {
+        set: bits(options.set),
+        clear: bits(options.cleared),
+        recursive_set: options.recursive_set.bits(),
+        recursive_clear: options.recursive_cleared.bits(),
+        propagation: propagation(options),
+    };
+    if let Some((_, bit)) = ACCESS_TIMES.iter().find(|(flag, _)| options.set.has(*flag)) {
+        found.set |= bit;
+        found.clear |= libc::MOUNT_ATTR__ATIME;
+    }
+    found
+}
+
+fn propagation(options: &MountOptions) -> Vec<u64> {
+    options.propagation.iter().map(|kind| kind.flags()).collect()
+}
+
+fn plan_bind(
+    plan: &mut Plan,
+    mount: &Mount,
+    options: &MountOptions,
+    why: &str,
+    around: &Around<'_>,
+    slots: &mut Slot,
+) -> Result<()> {
+    let named = mount.source().as_ref().filter(|path| !path.as_os_str().is_empty());
+    let Some(source) = named else {
+        return Err(Error::new("a bind needs a source").at(format!("{why}.source")));
+    };
+    let slot = *slots;
+    *slots += 1;
+    let source = around.bundle.join(source);
+    let recursive = options.bind == Bind::Rbind;
+    plan.push(early_stage(around), why, Step::OpenSource { slot, path: source, recursive });
+    let target = RootPath::new(mount.destination());
+    plan.push(Stage::Setup, why, Step::Bind { slot, target, attributes: attributes(options) });
+    Ok(())
+}
+
+/// Sources are opened by the runtime where the child, in a user namespace, might not reach them.
+fn early_stage(around: &Around<'_>) -> Stage {
+    let early = around.namespaces.is_own(Namespace::User) && around.host.sys_admin;
+    if early { Stage::Host } else { Stage::Setup }
+}
+
+fn plan_filesystem(
+    plan: &mut Plan,
+    mount: &Mount,
+    fstype: &str,
+    options: &MountOptions,
+    why: &str,
+    around: &Around<'_>,
+    late_read_only: bool,
+) {
+    let flags = options.set.bits();
+    let flags = if late_read_only { flags & !libc::MS_RDONLY } else { flags };
+    let source = mount.source().as_ref().map(|path| path.display().to_string());
+    let mut change = attributes(options);
+    // A filesystem is mounted with its flags at once; only what mount(2) cannot say is changed afterwards.
+    (change.set, change.clear) = (0, 0);
+    let step = Step::MountFs {
+        target: RootPath::new(mount.destination()),
+        fstype: fstype.to_owned(),
+        source: source.unwrap_or_else(|| fstype.to_owned()),
+        flags,
+        data: filesystem_data(fstype, options, around),
+        attributes: change,
+        fallback: (fstype == "sysfs").then(|| PathBuf::from("/sys")),
+    };
+    plan.push(Stage::Setup, why, step);
+}
+
+/// devpts: `gid=5` (the group `tty`) means nothing where that group is not mapped.
+fn filesystem_data(fstype: &str, options: &MountOptions, around: &Around<'_>) -> String {
+    let unmapped = fstype == "devpts"
+        && around.namespaces.is_new(Namespace::User)
+        && !ids::is_mapped(around.gid_maps, 5);
+    let kept = options.data.split(',').filter(|option| !(unmapped && *option == "gid=5"));
+    kept.filter(|option| !option.is_empty()).collect::<Vec<_>>().join(",")
+}
+
+fn plan_cgroup(
+    plan: &mut Plan,
+    target: &RootPath,
+    options: &MountOptions,
+    why: &str,
+    around: &Around<'_>,
+) {
+    let hierarchies = &around.host.cgroups.hierarchies;
+    let v1: Vec<_> = hierarchies.iter().filter(|one| one.version == Version::V1).collect();
+    let v2 = hierarchies.iter().find(|one| one.version == Version::V2);
+    if v1.is_empty() {
+        plan_one_cgroup(plan, v2, target.clone(), options, why, around);
+        return;
+    }
+    let folder = Step::MountFs {
+        target: target.clone(),
+        fstype: "tmpfs".to_owned(),
+        source: "tmpfs".to_owned(),
+        flags: options.set.bits() & !libc::MS_RDONLY,
+        data: "mode=755".to_owned(),
+        attributes: Attributes::default(),
+        fallback: None,
+    };
+    plan.push(Stage::Setup, why, folder);
+    for hierarchy in v1.into_iter().chain(v2) {
+        let below = RootPath::new(target.as_path().join(hierarchy.name()));
+        plan_one_cgroup(plan, Some(hierarchy), below, options, why, around);
+        plan_links(plan, hierarchy, target, why);
+    }
+    if options.set.has(libc::MS_RDONLY) {
+        let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() };
+        plan.push(Stage::Setup, why, Step::Remount { target: target.clone(), attributes });
+    }
+}
+
+/// `cpu -> cpu,cpuacct`, for controllers that share a hierarchy.
+fn plan_links(plan: &mut Plan, hierarchy: &Hierarchy, target: &RootPath, why: &str) {
+    let name = hierarchy.name();
+    for controller in hierarchy.controllers.iter().filter(|_| name.contains(',')) {
+        let path = RootPath::new(target.as_path().join(controller));
+        plan.push(Stage::Setup, why, Step::Symlink { path, target: PathBuf::from(&name) });
+    }
+}
+
+/// One hierarchy: a mount of its own in a new cgroup namespace (its root is the container's cgroup),
+/// otherwise a bind of the container's folder.
+fn plan_one_cgroup(
+    plan: &mut Plan,
+    hierarchy: Option<&Hierarchy>,
+    target: RootPath,
+    options: &MountOptions,
+    why: &str,
+    around: &Around<'_>,
+) {
+    let own_view = around.namespaces.is_own(Namespace::Cgroup);
+    match hierarchy {
+        Some(hierarchy) if !own_view => {
+            let attributes = attributes(options);
+            let step = Step::BindCgroup { hierarchy: hierarchy.name(), target, attributes };
+            plan.push(Stage::Setup, why, step);
+        }
+        _ => {
+            let (fstype, data) = match hierarchy {
+                Some(one) if one.version == Version::V1 => ("cgroup", one.controllers.join(",")),
+                _ => ("cgroup2", options.data.clone()),
+            };
+            let step = Step::MountFs {
+                target,
+                fstype: fstype.to_owned(),
+                source: "cgroup".to_owned(),
+                flags: options.set.bits(),
+                data,
+                attributes: Attributes { propagation: propagation(options), ..Attributes::default() },
+                fallback: around.cgroup2.filter(|_| fstype == "cgroup2").map(Path::to_path_buf),
+            };
+            plan.push(Stage::Setup, why, step);
+        }
+    }
+}

@@ -1,0 +1,508 @@
+//! What the compiler promises, and random profiles against a plain reading of their rules.
+
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompArg, LinuxSeccompOperator as Operator, LinuxSyscall};
+use serde_json::{Value, json};
+
+use super::interpret::{Data, run};
+use super::*;
+use crate::sys::seccomp::{LOG, SPEC_ALLOW, TSYNC};
+use crate::sys::syscalls::{Multiplexer, find};
+
+const ALLOW: u32 = libc::SECCOMP_RET_ALLOW;
+const KILL: u32 = libc::SECCOMP_RET_KILL_THREAD;
+const PODMAN: &str = include_str!("../../../tests/data/seccomp/podman.json");
+
+fn errno(errno: i32) -> u32 {
+    libc::SECCOMP_RET_ERRNO | errno as u32
+}
+
+fn config(value: Value) -> LinuxSeccomp {
+    serde_json::from_value(value).unwrap()
+}
+
+fn fault(value: Value) -> String {
+    compile(&config(value)).unwrap_err().to_string()
+}
+
+fn call(abi: Abi, name: &str, args: [u64; 6]) -> Data {
+    let number = find(name).unwrap().number(abi).unwrap();
+    match abi {
+        Abi::X86_64 => Data { arch: AUDIT_ARCH_X86_64, number, args },
+        Abi::X32 => Data { arch: AUDIT_ARCH_X86_64, number: number | X32_SYSCALL_BIT, args },
+        Abi::X86 => Data { arch: AUDIT_ARCH_I386, number, args },
+    }
+}
+
+/// What the profile gives `name` with these first arguments.
+fn asked<const N: usize>(profile: &LinuxSeccomp, abi: Abi, name: &str, first: [u64; N]) -> u32 {
+    let mut args = [0; 6];
+    args[..N].copy_from_slice(&first);
+    run(&compile(profile).unwrap().program, &call(abi, name, args)).0
+}
+
+#[test]
+fn podmans_profile_takes_few_instructions_and_short_paths() {
+    let filter = compile(&config(serde_json::from_str(PODMAN).unwrap())).unwrap();
+    let steps = |arch, number| run(&filter.program, &Data { arch, number, args: [0; 6] }).1;
+    let longest = (0..512).map(|number| steps(AUDIT_ARCH_X86_64, number)).max().unwrap();
+    println!("{} instructions, at most {longest} a native call", filter.program.len());
+    assert_eq!(filter.program.len(), 306);
+    assert_eq!(longest, 31);
+}
+
+#[test]
+fn podmans_profile_means_what_it_says() {
+    let podman = config(serde_json::from_str(PODMAN).unwrap());
+    assert_eq!(asked(&podman, Abi::X86_64, "read", []), ALLOW);
+    assert_eq!(asked(&podman, Abi::X86_64, "mount", []), ALLOW);
+    assert_eq!(asked(&podman, Abi::X86_64, "kexec_load", []), errno(libc::EPERM));
+    assert_eq!(asked(&podman, Abi::X86_64, "personality", [8]), ALLOW);
+    assert_eq!(asked(&podman, Abi::X86_64, "personality", [9]), errno(libc::ENOSYS));
+    assert_eq!(asked(&podman, Abi::X86_64, "socket", [2, 1, 0]), ALLOW);
+    assert_eq!(asked(&podman, Abi::X86_64, "socket", [40, 1, 0]), errno(libc::EPERM));
+    assert_eq!(asked(&podman, Abi::X86_64, "socket", [16, 3, 9]), errno(libc::EINVAL));
+    assert_eq!(asked(&podman, Abi::X86_64, "socket", [16, 3, 0]), ALLOW);
+    assert_eq!(asked(&podman, Abi::X86, "_llseek", []), ALLOW);
+    assert_eq!(asked(&podman, Abi::X32, "rt_sigaction", []), ALLOW);
+}
+
+#[test]
+fn an_architecture_that_is_not_named_kills() {
+    let native = config(json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+    assert_eq!(asked(&native, Abi::X86_64, "read", []), ALLOW);
+    assert_eq!(asked(&native, Abi::X86, "read", []), KILL);
+    assert_eq!(asked(&native, Abi::X32, "read", []), KILL);
+    let all = config(json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures":
+        ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_ARM", "SCMP_ARCH_S390X"]}));
+    assert_eq!(asked(&all, Abi::X86, "read", []), ALLOW);
+    assert_eq!(asked(&all, Abi::X32, "read", []), ALLOW);
+    let skipped = Data { arch: AUDIT_ARCH_X86_64, number: u32::MAX, args: [0; 6] };
+    assert_eq!(run(&compile(&native).unwrap().program, &skipped).0, ALLOW);
+}
+
+#[test]
+fn all_architectures_of_the_spec_are_accepted() {
+    let names = "X86 X86_64 X32 ARM AARCH64 MIPS MIPS64 MIPS64N32 MIPSEL MIPSEL64 MIPSEL64N32 PPC PPC64 \
+                 PPC64LE S390 S390X PARISC PARISC64 RISCV64 LOONGARCH64 M68K SH SHEB";
+    let names: Vec<String> = names.split_whitespace().map(|name| format!("SCMP_ARCH_{name}")).collect();
+    assert_eq!(names.len(), 23);
+    compile(&config(json!({"defaultAction": "SCMP_ACT_ALLOW", "architectures": names}))).unwrap();
+}
+
+#[test]
+fn calls_newer_than_the_profile_give_enosys_if_the_default_refuses() {
+    let profile = |default| {
+        config(json!({"defaultAction": default, "syscalls":
+            [{"names": ["read", "openat2"], "action": "SCMP_ACT_LOG"}]}))
+    };
+    for refusing in ["SCMP_ACT_ERRNO", "SCMP_ACT_KILL", "SCMP_ACT_KILL_PROCESS", "SCMP_ACT_TRAP"] {
+        let action = asked(&profile(refusing), Abi::X86_64, "futex_waitv", []);
+        assert_eq!(action, errno(libc::ENOSYS), "{refusing}");
+    }
+    assert_eq!(asked(&profile("SCMP_ACT_ERRNO"), Abi::X86_64, "write", []), errno(libc::EPERM));
+    for passing in ["SCMP_ACT_ALLOW", "SCMP_ACT_TRACE"] {
+        let action = asked(&profile(passing), Abi::X86_64, "futex_waitv", []);
+        assert_ne!(action, errno(libc::ENOSYS), "{passing}");
+    }
+}
+
+#[test]
+fn a_rule_without_args_beats_those_with_and_the_first_one_wins() {
+    let profile = config(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls": [
+        {"names": ["dup"], "action": "SCMP_ACT_TRAP", "args": [{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]},
+        {"names": ["dup"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["dup"], "action": "SCMP_ACT_LOG"},
+    ]}));
+    assert_eq!(asked(&profile, Abi::X86_64, "dup", [1]), ALLOW);
+}
+
+#[test]
+fn conditions_of_a_rule_must_all_hold_unless_two_look_at_one_argument() {
+    let arg = |index, value| json!({"index": index, "value": value, "op": "SCMP_CMP_EQ"});
+    let profile = |args: [Value; 2]| {
+        config(json!({"defaultAction": "SCMP_ACT_ERRNO", "syscalls":
+            [{"names": ["dup2"], "action": "SCMP_ACT_ALLOW", "args": args}]}))
+    };
+    let both = profile([arg(0, 1), arg(1, 2)]);
+    assert_eq!(asked(&both, Abi::X86_64, "dup2", [1, 2]), ALLOW);
+    assert_eq!(asked(&both, Abi::X86_64, "dup2", [1, 3]), errno(libc::EPERM));
+    let either = profile([arg(0, 1), arg(0, 2)]);
+    assert_eq!(asked(&either, Abi::X86_64, "dup2", [2]), ALLOW);
+    assert_eq!(asked(&either, Abi::X86_64, "dup2", [3]), errno(libc::EPERM));
+}
+
+#[test]
+fn i386_calls_are_the_same_through_their_multiplexer() {
+    let profile = config(json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
+    "syscalls": [
+        {"names": ["send", "semop"], "action": "SCMP_ACT_ALLOW"},
+        {"names": ["bind"], "action": "SCMP_ACT_TRAP",
+         "args": [{"index": 0, "value": 9, "op": "SCMP_CMP_EQ"}]},
+        {"names": ["socket"], "action": "SCMP_ACT_ALLOW",
+         "args": [{"index": 0, "value": 2, "op": "SCMP_CMP_EQ"}]},
+    ]}));
+    assert_eq!(asked(&profile, Abi::X86, "socketcall", [9]), ALLOW, "send");
+    assert_eq!(asked(&profile, Abi::X86, "ipc", [1]), ALLOW, "semop");
+    assert_eq!(asked(&profile, Abi::X86, "ipc", [0x1_0001]), ALLOW, "semop of another version");
+    let trap = libc::SECCOMP_RET_TRAP;
+    assert_eq!(asked(&profile, Abi::X86, "socketcall", [2]), trap, "bind, its descriptor unseen");
+    assert_eq!(asked(&profile, Abi::X86, "socketcall", [1, 2]), errno(libc::EPERM), "socket, family unseen");
+    assert_eq!(asked(&profile, Abi::X86, "socketcall", [3]), errno(libc::EPERM), "connect");
+}
+
+#[test]
+fn i386_arguments_are_compared_in_their_lower_half() {
+    let profile = config(json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["dup"], "action": "SCMP_ACT_ALLOW",
+            "args": [{"index": 0, "value": u64::MAX, "op": "SCMP_CMP_EQ"}]}]}));
+    assert_eq!(asked(&profile, Abi::X86, "dup", [0xffff_ffff]), ALLOW);
+    assert_eq!(asked(&profile, Abi::X86_64, "dup", [0xffff_ffff]), errno(libc::EPERM));
+}
+
+#[test]
+fn flags_are_spec_allow_unless_there_is_a_list() {
+    let flags = |value: Value| compile(&config(value)).unwrap().flags;
+    assert_eq!(flags(json!({"defaultAction": "SCMP_ACT_ALLOW"})), SPEC_ALLOW);
+    assert_eq!(flags(json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": []})), 0);
+    let both = json!(["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG"]);
+    assert_eq!(flags(json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": both})), TSYNC | LOG);
+}
+
+#[test]
+fn names_no_abi_knows_are_warnings() {
+    let filter = compile(&config(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls":
+        [{"names": ["read", "no_such"], "action": "SCMP_ACT_ERRNO"}]})));
+    let warning = "linux.seccomp.syscalls[0].names[1]: \"no_such\" is no system call here, ignored";
+    assert_eq!(filter.unwrap().warnings, [warning]);
+}
+
+#[test]
+fn every_fault_is_told_with_its_place() {
+    let one = json!({"defaultAction": "SCMP_ACT_ALLOW", "defaultErrnoRet": 1});
+    let ret = "only SCMP_ACT_ERRNO and SCMP_ACT_TRACE take it, not SCMP_ACT_ALLOW";
+    assert_eq!(fault(one), format!("linux.seccomp.defaultErrnoRet: {ret}"));
+    let many = json!({"defaultAction": "SCMP_ACT_NOTIFY", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
+    "syscalls": [
+        {"names": [], "action": "SCMP_ACT_ERRNO", "errnoRet": 65536},
+        {"names": ["", "dup"], "action": "SCMP_ACT_NOTIFY",
+         "args": [{"index": 6, "value": 0, "op": "SCMP_CMP_EQ"}]},
+    ]});
+    let listener = "SCMP_ACT_NOTIFY needs a listener, which this version does not have";
+    let expected = [
+        format!("linux.seccomp.defaultAction: {listener}"),
+        "linux.seccomp.flags[0]: the kernel takes SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV only for a listener \
+         (SCMP_ACT_NOTIFY)"
+            .to_owned(),
+        "linux.seccomp.syscalls[0].errnoRet: 65536 is larger than 65535".to_owned(),
+        "linux.seccomp.syscalls[0].names: it names no system call".to_owned(),
+        format!("linux.seccomp.syscalls[1].action: {listener}"),
+        "linux.seccomp.syscalls[1].names[0]: it is empty".to_owned(),
+        "linux.seccomp.syscalls[1].args[0].index: 6 is no argument, they are 0 to 5".to_owned(),
+    ];
+    assert_eq!(fault(many), expected.join("; "));
+}
+
+#[test]
+fn a_filter_the_kernel_would_refuse_for_its_length_is_an_error() {
+    let rule = |value: u32| {
+        json!({"names": ["dup"], "action": "SCMP_ACT_ERRNO",
+               "args": [{"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]})
+    };
+    let rules: Vec<Value> = (0..1000).map(rule).collect();
+    let text = fault(json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}));
+    assert!(text.starts_with("linux.seccomp: the filter takes 50"), "{text}");
+}
+
+/// What the rules say, read one by one: the specification the compiled program is held against.
+fn plainly(config: &LinuxSeccomp, data: &Data) -> u32 {
+    let has = |arch| config.architectures().iter().flatten().any(|named| *named == arch);
+    let default = config.default_action().as_u32(config.default_errno_ret());
+    let x32 = data.number & X32_SYSCALL_BIT != 0 || data.number >= X32_SYSCALL_BIT;
+    let abi = match data.arch {
+        AUDIT_ARCH_I386 if has(Arch::ScmpArchX86) => Abi::X86,
+        AUDIT_ARCH_X86_64 if !x32 => Abi::X86_64,
+        AUDIT_ARCH_X86_64 if has(Arch::ScmpArchX32) => Abi::X32,
+        AUDIT_ARCH_X86_64 if data.number == u32::MAX => return default,
+        _ => return KILL,
+    };
+    let number = if abi == Abi::X32 { data.number - X32_SYSCALL_BIT } else { data.number };
+    let is = |name: &String| find(name).and_then(|call| call.number(abi)) == Some(number);
+    if let Some(action) = of_call(config, &is, data, abi, default) {
+        return action;
+    }
+    for multiplexer in [Multiplexer::Socketcall, Multiplexer::Ipc] {
+        let own = find(multiplexer.name()).unwrap().number(Abi::X86);
+        if abi == Abi::X86 && Some(number) == own {
+            let mentioned =
+                |name: &String| find(name).is_some_and(|call| call.sub_call(multiplexer).is_some());
+            if !all_names(config).any(&mentioned) {
+                break;
+            }
+            return of_sub_call(config, multiplexer, data.args[0] as u32 & multiplexer.mask(), default);
+        }
+    }
+    let newest = all_names(config).filter_map(|name| find(name)?.number(abi)).max();
+    let lenient = ["ALLOW", "LOG", "TRACE"].iter().any(|a| config.default_action().to_string().ends_with(a));
+    if !lenient && newest.is_some_and(|newest| number > newest) { errno(libc::ENOSYS) } else { default }
+}
+
+fn all_names(config: &LinuxSeccomp) -> impl Iterator<Item = &String> {
+    config.syscalls().iter().flatten().flat_map(|rule| rule.names())
+}
+
+fn effective(
+    config: &LinuxSeccomp,
+    is: &dyn Fn(&String) -> bool,
+    default: u32,
+) -> Vec<(u32, Vec<LinuxSeccompArg>)> {
+    let named = config.syscalls().iter().flatten().filter(|rule| rule.names().iter().any(is));
+    let all =
+        named.map(|rule| (rule.action().as_u32(rule.errno_ret()), rule.args().clone().unwrap_or_default()));
+    all.filter(|(action, _)| *action != default).collect()
+}
+
+fn of_call(
+    config: &LinuxSeccomp,
+    is: &dyn Fn(&String) -> bool,
+    data: &Data,
+    abi: Abi,
+    default: u32,
+) -> Option<u32> {
+    let rules = effective(config, is, default);
+    if let Some((action, _)) = rules.iter().find(|(_, args)| args.is_empty()) {
+        return Some(*action);
+    }
+    let mut alternatives = Vec::new();
+    for (action, args) in rules {
+        let twice = (0..6).any(|index| args.iter().filter(|arg| arg.index() == index).count() > 1);
+        match twice {
+            true => alternatives.extend(args.into_iter().map(|arg| (action, vec![arg]))),
+            false => alternatives.push((action, args)),
+        }
+    }
+    let holding = |args: &[LinuxSeccompArg]| args.iter().all(|arg| holds(arg, data, abi));
+    let matching = alternatives.into_iter().filter(|(_, args)| holding(args));
+    // Of those that hold, the one libseccomp asks first; of equals, the first of the file.
+    matching.reduce(|a, b| if before(&b.1, &a.1, abi) { b } else { a }).map(|(action, _)| action)
+}
+
+fn half(abi: Abi, value: u64) -> u64 {
+    if abi == Abi::X86_64 { value } else { value & 0xffff_ffff }
+}
+
+fn before(a: &[LinuxSeccompArg], b: &[LinuxSeccompArg], abi: Abi) -> bool {
+    let key = |arg: &LinuxSeccompArg| {
+        let value = half(abi, arg.value());
+        match arg.op() {
+            Operator::ScmpCmpMaskedEq => {
+                (arg.index(), 3, half(abi, arg.value() & arg.value_two().unwrap_or(0)))
+            }
+            Operator::ScmpCmpEq | Operator::ScmpCmpNe => (arg.index(), 3, value),
+            Operator::ScmpCmpLt | Operator::ScmpCmpLe => (arg.index(), 2, u64::MAX - value),
+            Operator::ScmpCmpGt | Operator::ScmpCmpGe => (arg.index(), 1, value),
+        }
+    };
+    let sorted = |args: &[LinuxSeccompArg]| {
+        let mut args = args.to_vec();
+        args.sort_by_key(LinuxSeccompArg::index);
+        args.iter().map(key).collect::<Vec<_>>()
+    };
+    let (a, b) = (sorted(a), sorted(b));
+    let common = a.len().min(b.len());
+    if a[..common] != b[..common] { a[..common] > b[..common] } else { a.len() < b.len() }
+}
+
+fn holds(arg: &LinuxSeccompArg, data: &Data, abi: Abi) -> bool {
+    let (seen, value) = (half(abi, data.args[arg.index()]), half(abi, arg.value()));
+    match arg.op() {
+        Operator::ScmpCmpNe => seen != value,
+        Operator::ScmpCmpLt => seen < value,
+        Operator::ScmpCmpLe => seen <= value,
+        Operator::ScmpCmpEq => seen == value,
+        Operator::ScmpCmpGe => seen >= value,
+        Operator::ScmpCmpGt => seen > value,
+        Operator::ScmpCmpMaskedEq => {
+            seen & value == half(abi, arg.value() & arg.value_two().unwrap_or_default())
+        }
+    }
+}
+
+fn of_sub_call(config: &LinuxSeccomp, by: Multiplexer, sub_call: u32, default: u32) -> u32 {
+    let is = |name: &String| find(name).and_then(|call| call.sub_call(by)) == Some(sub_call);
+    let rules = effective(config, &is, default);
+    if let Some((action, _)) = rules.iter().find(|(_, args)| args.is_empty()) {
+        return *action;
+    }
+    let actions = rules.iter().map(|(action, _)| *action).chain([default]);
+    actions.min_by_key(|action| (action & 0xffff_0000).cast_signed()).unwrap()
+}
+
+/// xorshift64*: the same numbers in every run.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16) % end
+    }
+
+    fn of<T: Copy>(&mut self, all: &[T]) -> T {
+        all[self.below(all.len() as u64) as usize]
+    }
+
+    fn value(&mut self) -> u64 {
+        match self.below(6) {
+            0 => self.below(4) << 32 | self.below(4),
+            1 => self.of(&[u64::MAX, 1 << 63, 0xffff_ffff, 1 << 32, 0xffff_0000_0001]),
+            2 => self.below(24),
+            _ => self.below(4),
+        }
+    }
+
+    fn names(&mut self) -> Vec<&'static str> {
+        const NAMES: [&str; 24] = [
+            "read",
+            "write",
+            "socket",
+            "bind",
+            "send",
+            "semop",
+            "shmat",
+            "socketcall",
+            "ipc",
+            "dup",
+            "dup2",
+            "_llseek",
+            "openat2",
+            "rt_sigaction",
+            "getppid",
+            "clone",
+            "clone3",
+            "personality",
+            "accept",
+            "ioctl",
+            "futex_waitv",
+            "exit",
+            "nonsense",
+            "fork",
+        ];
+        (0..=self.below(4)).map(|_| self.of(&NAMES)).collect()
+    }
+
+    fn rule(&mut self, multiplexers: bool) -> Value {
+        const ACTIONS: [&str; 7] = ["ERRNO", "ALLOW", "TRAP", "LOG", "TRACE", "KILL_PROCESS", "KILL"];
+        const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
+        let action = self.of(&ACTIONS);
+        let arg = |random: &mut Random| {
+            json!({"index": random.below(3), "value": random.value(), "valueTwo": random.value(),
+                   "op": format!("SCMP_CMP_{}", random.of(&OPERATORS))})
+        };
+        let count = self.of(&[0, 1, 1, 1, 2, 2, 3]);
+        let args: Vec<Value> = (0..count).map(|_| arg(self)).collect();
+        // Rules with args for a multiplexer itself and for its sub-calls mix in ways that are tested alone.
+        let own = |name: &&str| multiplexers || args.is_empty() || !["socketcall", "ipc"].contains(name);
+        let names: Vec<&str> = [vec!["nonsense"], self.names()].concat().into_iter().filter(own).collect();
+        let mut rule = json!({"names": names, "action": format!("SCMP_ACT_{action}"), "args": args});
+        if action == "ERRNO" && self.below(2) == 0 {
+            rule["errnoRet"] = json!(self.below(3) + 1);
+        }
+        rule
+    }
+
+    fn profile(&mut self) -> Value {
+        let default = self.of(&["ERRNO", "ALLOW", "KILL", "TRAP", "LOG", "TRACE", "KILL_PROCESS"]);
+        let rules: Vec<Value> = (0..self.below(24)).map(|_| self.rule(false)).collect();
+        let mut architectures = vec!["SCMP_ARCH_X86_64"];
+        for other in ["SCMP_ARCH_X86", "SCMP_ARCH_X32", "SCMP_ARCH_PPC64"] {
+            if self.below(2) == 0 {
+                architectures.push(other);
+            }
+        }
+        json!({"defaultAction": format!("SCMP_ACT_{default}"), "architectures": architectures, "syscalls": rules})
+    }
+
+    fn data(&mut self) -> Data {
+        let args = std::array::from_fn(|_| self.value());
+        let abi = self.of(&[Abi::X86_64, Abi::X86, Abi::X32]);
+        let names = self.names();
+        match names.iter().find(|name| find(name).is_some_and(|call| call.number(abi).is_some())) {
+            Some(name) if self.below(8) > 0 => call(abi, name, args),
+            _ => Data {
+                arch: self.of(&[AUDIT_ARCH_X86_64, AUDIT_ARCH_I386, 0xc000_00b7]),
+                number: self.of(&[
+                    0,
+                    500,
+                    1000,
+                    0x3fff_ffff,
+                    0x4000_0000,
+                    0x4000_03ff,
+                    u32::MAX,
+                    u32::MAX - 1,
+                ]),
+                args,
+            },
+        }
+    }
+}
+
+#[test]
+fn random_profiles_compile_to_what_their_rules_say() {
+    let mut random = Random(0x1505_2026);
+    for round in 0..2000 {
+        let json = random.profile();
+        let profile = config(json.clone());
+        let filter = compile(&profile).unwrap();
+        for _ in 0..60 {
+            let data = random.data();
+            let (action, _) = run(&filter.program, &data);
+            assert_eq!(action, plainly(&profile, &data), "round {round}: {data:x?}\n{json:#}");
+        }
+    }
+}
+
+#[test]
+fn long_programs_jump_where_their_rules_say() {
+    let mut random = Random(7);
+    let names: Vec<String> = ["read", "dup", "ioctl", "semop", "exit"].map(str::to_owned).into();
+    for _ in 0..40 {
+        let mut profile = random.profile();
+        let mut rules: Vec<Value> = (0..40).map(|_| random.rule(false)).collect();
+        rules.retain(|rule| rule["args"] != json!([]));
+        profile["syscalls"] = json!(rules);
+        profile["architectures"] = json!(["SCMP_ARCH_X86", "SCMP_ARCH_X32"]);
+        let profile = config(profile);
+        let filter = compile(&profile).unwrap();
+        assert!(filter.program.len() > 255, "{}", filter.program.len());
+        for _ in 0..200 {
+            let data = random.data();
+            assert_eq!(run(&filter.program, &data).0, plainly(&profile, &data), "{data:x?} {names:?}");
+        }
+    }
+}
+
+#[test]
+fn a_rule_for_a_multiplexer_itself_counts_beside_its_sub_calls() {
+    let profile = config(json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
+    "syscalls": [
+        {"names": ["bind"], "action": "SCMP_ACT_LOG"},
+        {"names": ["socketcall"], "action": "SCMP_ACT_ALLOW",
+         "args": [{"index": 0, "value": 3, "op": "SCMP_CMP_EQ"}]},
+    ]}));
+    assert_eq!(asked(&profile, Abi::X86, "socketcall", [2]), libc::SECCOMP_RET_LOG);
+    assert_eq!(asked(&profile, Abi::X86, "socketcall", [3]), ALLOW);
+    let whole = config(json!({"defaultAction": "SCMP_ACT_ERRNO", "architectures": ["SCMP_ARCH_X86"],
+        "syscalls": [{"names": ["socketcall"], "action": "SCMP_ACT_ALLOW"},
+                     {"names": ["bind"], "action": "SCMP_ACT_TRAP"}]}));
+    assert_eq!(asked(&whole, Abi::X86, "socketcall", [2]), ALLOW);
+}
+
+#[test]
+fn the_deepest_rule_list_is_read_as_one_syscall_each() {
+    let rule: LinuxSyscall =
+        serde_json::from_value(json!({"names": ["dup"], "action": "SCMP_ACT_LOG"})).unwrap();
+    let mut profile = config(json!({"defaultAction": "SCMP_ACT_ALLOW"}));
+    profile.set_syscalls(Some(vec![rule; 100_000]));
+    assert_eq!(asked(&profile, Abi::X86_64, "dup", []), libc::SECCOMP_RET_LOG);
+}

@@ -1,0 +1,482 @@
+//! The kinds of step. Plain data: no closures, no conditions, no loops; what cannot be decided early is a
+//! *rule* of the step ("make the target like its source"), written in its doc comment.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::cgroup::Group;
+use super::ids::IdMap;
+use super::seccomp::Filter;
+use crate::ids::RootPath;
+
+/// The kinds of namespace (namespaces(7)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Namespace {
+    /// Users, groups and capabilities.
+    User,
+    /// Mounts.
+    Mount,
+    /// Process ids.
+    Pid,
+    /// Network devices, addresses, ports.
+    Network,
+    /// System V IPC and POSIX message queues.
+    Ipc,
+    /// Host and domain name.
+    Uts,
+    /// The cgroup tree's visible root.
+    Cgroup,
+    /// Offsets of the monotonic and boot clocks.
+    Time,
+}
+
+/// A place in the plan's table of descriptors: one step fills it, another uses it.
+pub type Slot = usize;
+
+/// A word one process says and the other waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Token {
+    /// From the runtime: the id maps are written.
+    Maps,
+    /// From the runtime: the cgroups are made and limited; carries the descriptors to join by.
+    Cgroup,
+    /// From the child: namespaces and mounts are there, the old root still visible.
+    Namespaces,
+    /// From the runtime: its hooks have run.
+    Hooks,
+    /// From the child: nothing is left to do but to drop privileges and exec.
+    Ready,
+    /// From the runtime: the state is on disk; the child lives on without its parent.
+    Commit,
+}
+
+/// The hooks of the specification (config.md, "POSIX-platform Hooks").
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum HookKind {
+    /// Deprecated; runs with, and before, `createRuntime`.
+    Prestart,
+    /// In the runtime's namespaces, once the container's exist.
+    CreateRuntime,
+    /// In the container's namespaces, before the pivot.
+    CreateContainer,
+    /// In the container, right before its program.
+    StartContainer,
+    /// In the runtime's namespaces, after the program has started.
+    Poststart,
+    /// In the runtime's namespaces, after the container is gone.
+    Poststop,
+}
+
+/// One hook.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hook {
+    /// The program, absolute.
+    pub path: PathBuf,
+    /// Its arguments, `args[0]` included; empty: the path alone.
+    pub args: Vec<String>,
+    /// Its whole environment.
+    pub env: Vec<String>,
+    /// After how many seconds it is killed.
+    pub timeout: Option<u64>,
+}
+
+/// Attributes of one mount, as `mount_setattr(2)` takes them (MOUNT_ATTR_ bits), and its propagation.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Attributes {
+    /// Bits to set on the mount itself.
+    pub set: u64,
+    /// Bits to clear on it.
+    pub clear: u64,
+    /// Bits to set on it and all mounts below (`rro`, `rnosuid`…).
+    pub recursive_set: u64,
+    /// Bits to clear on it and all mounts below.
+    pub recursive_clear: u64,
+    /// Propagation changes (MS_SHARED…, with MS_REC for the r-forms), in order.
+    pub propagation: Vec<u64>,
+}
+
+/// How the id maps of a new user namespace are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MapWriter {
+    /// By the runtime, which may map any id.
+    Direct,
+    /// By the setuid programs newuidmap(1) and newgidmap(1), from `/etc/subuid` and `/etc/subgid`.
+    Helpers,
+    /// By the runtime, its own ids only; groups can then not be changed.
+    Single,
+}
+
+/// Whose program's terminal it is, and who gets its other end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConsoleTo {
+    /// The engine, over `--console-socket`.
+    Socket,
+    /// The runtime itself, which stays in the foreground.
+    Runtime,
+}
+
+/// What is done. Each kind says which call it comes down to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    // ---- namespaces and processes
+    /// setns(2) to the namespace at `path`, after checking that it is one of this kind. In the runtime:
+    /// the child is then born in it, and the runtime returns to its own.
+    JoinNamespace {
+        /// Its kind.
+        namespace: Namespace,
+        /// Where it is.
+        path: PathBuf,
+    },
+    /// unshare(2) of the time namespace for children to come, and its offsets (time_namespaces(7)).
+    NewTimeNamespace {
+        /// Lines for `timens_offsets`.
+        offsets: Vec<String>,
+    },
+    /// clone3(2) of the child with these new namespaces.
+    Clone {
+        /// Namespaces the child is born in.
+        namespaces: Vec<Namespace>,
+    },
+    /// clone3(2) with CLONE_PARENT: the child's place is taken by its own child, because a pid (or time)
+    /// namespace can only be entered by being born in it, after the user namespace has been.
+    Fork {
+        /// Namespaces the new process is born in.
+        namespaces: Vec<Namespace>,
+    },
+    /// unshare(2).
+    Unshare {
+        /// Namespaces to leave the runtime's for new ones.
+        namespaces: Vec<Namespace>,
+    },
+    /// setns(2) on the pidfd of a running container, all namespaces at once.
+    JoinContainer {
+        /// Namespaces to join.
+        namespaces: Vec<Namespace>,
+    },
+    /// fchdir and chroot to `/proc/PID/root` of the container joined: its root is not its namespace's
+    /// (`--no-pivot`).
+    EnterRoot,
+    /// Writes uid and gid maps of the child (user_namespaces(7)).
+    WriteIdMaps {
+        /// Users.
+        uid: Vec<IdMap>,
+        /// Groups.
+        gid: Vec<IdMap>,
+        /// By which way.
+        writer: MapWriter,
+    },
+    /// setresgid, setresuid to 0 in the new user namespace.
+    BecomeRoot,
+    /// A word to the other process.
+    Tell {
+        /// The word.
+        token: Token,
+    },
+    /// Waits for a word of the other process.
+    Await {
+        /// The word.
+        token: Token,
+    },
+
+    // ---- cgroups
+    /// Makes the container's cgroup in one hierarchy.
+    MakeCgroup(Group),
+    /// Writes its limits.
+    LimitCgroup {
+        /// The hierarchy.
+        hierarchy: String,
+    },
+    /// The child joins all cgroups (v1: `0` to each `tasks` file; v2: it was born there).
+    JoinCgroups,
+
+    // ---- the child's view of files
+    /// keyctl(2) JOIN_SESSION_KEYRING.
+    SessionKeyring {
+        /// Its name.
+        name: String,
+    },
+    /// Changes propagation of the mount at `/` (mount(2), MS_SHARED…).
+    Propagation {
+        /// Flags for mount(2).
+        flags: u64,
+    },
+    /// Clones the mount tree at the rootfs and mounts it over itself; it is the root from here on.
+    /// Rule: its parent mount is made private first when it is shared, or pivot_root is refused.
+    BindRoot {
+        /// The rootfs on the host.
+        path: PathBuf,
+    },
+    /// open_tree(2) with OPEN_TREE_CLONE: a detached copy of the mount at `path`.
+    OpenSource {
+        /// Where the descriptor goes.
+        slot: Slot,
+        /// On the host.
+        path: PathBuf,
+        /// With all mounts below it.
+        recursive: bool,
+    },
+    /// move_mount(2) of a detached copy. Rule: the target is made like the source (folder or file) when
+    /// it is missing.
+    Bind {
+        /// The copy.
+        slot: Slot,
+        /// In the root.
+        target: RootPath,
+        /// What changes on it first.
+        attributes: Attributes,
+    },
+    /// mount(2) of a filesystem. Rule: a tmpfs without `mode=` takes the mode of the folder it covers.
+    MountFs {
+        /// In the root.
+        target: RootPath,
+        /// `proc`, `tmpfs`…
+        fstype: String,
+        /// What mountinfo shows as its source.
+        source: String,
+        /// MS_ flags.
+        flags: u64,
+        /// Options for the filesystem.
+        data: String,
+        /// What changes on it afterwards.
+        attributes: Attributes,
+        /// A host folder that is bound, recursively, where the kernel refuses the mount with EPERM or
+        /// EBUSY (sysfs and cgroup2 in a user namespace that does not own the network or cgroup).
+        fallback: Option<PathBuf>,
+    },
+    /// A bind of the container's own cgroup folder in one v1 hierarchy, made when it is joined.
+    BindCgroup {
+        /// The hierarchy.
+        hierarchy: String,
+        /// In the root.
+        target: RootPath,
+        /// What changes on it first.
+        attributes: Attributes,
+    },
+    /// mount_setattr(2) of the mount at a path.
+    Remount {
+        /// In the root.
+        target: RootPath,
+        /// What changes.
+        attributes: Attributes,
+    },
+    /// mknodat(2), fchownat(2), fchmodat(2). Rule: an equal node that is there stays.
+    MakeDevice {
+        /// In the root.
+        path: RootPath,
+        /// `c`, `b` or `p`.
+        kind: char,
+        /// Device number.
+        major: u32,
+        /// Device number.
+        minor: u32,
+        /// Permission bits, exactly.
+        mode: u32,
+        /// Owner, in the container.
+        uid: u32,
+        /// Group, in the container.
+        gid: u32,
+    },
+    /// symlinkat(2). Rule: an existing file of that name stays.
+    Symlink {
+        /// In the root.
+        path: RootPath,
+        /// What it says.
+        target: PathBuf,
+    },
+    /// A folder and its parents, 0755, where it is missing.
+    MakeFolder {
+        /// In the root.
+        path: RootPath,
+    },
+    /// Runs hooks.
+    Hooks {
+        /// Which.
+        kind: HookKind,
+        /// In order.
+        hooks: Vec<Hook>,
+    },
+    /// pivot_root(2), and the old root is detached.
+    Pivot,
+    /// MS_MOVE and chroot(2), after all other full views of procfs and sysfs are unmounted.
+    MoveRoot,
+    /// A pty of the container's own devpts: on `/dev/console`, as standard streams, as controlling
+    /// terminal; its master goes to the engine or to the runtime.
+    Console {
+        /// Who gets the master.
+        to: ConsoleTo,
+        /// Rows and columns, if the config says so.
+        size: Option<(u16, u16)>,
+        /// Owner of the terminal, in the container.
+        uid: u32,
+        /// Whether it is mounted on `/dev/console` (not for `exec`).
+        bind: bool,
+    },
+    /// SIOCSIFFLAGS: `lo` up.
+    LoopbackUp,
+    /// sethostname(2).
+    Hostname {
+        /// The name.
+        name: String,
+    },
+    /// setdomainname(2).
+    Domainname {
+        /// The name.
+        name: String,
+    },
+    /// Writes a file below `/proc/sys`, through a procfs of our own.
+    Sysctl {
+        /// With dots.
+        key: String,
+        /// What is written.
+        value: String,
+    },
+    /// Makes the mount(s) at a path read-only. Rule: a missing path is skipped.
+    ReadonlyPath {
+        /// In the root.
+        path: RootPath,
+    },
+    /// Covers a path: a file by the null device, a folder by an empty read-only tmpfs. Rule: a missing
+    /// path is skipped.
+    MaskPath {
+        /// In the root.
+        path: RootPath,
+    },
+    // ---- the process
+    /// prlimit(2) on the child.
+    Rlimit {
+        /// RLIMIT_ name.
+        name: String,
+        /// Number for the call.
+        resource: u32,
+        /// Soft limit.
+        soft: u64,
+        /// Hard limit.
+        hard: u64,
+    },
+    /// Writes `oom_score_adj`. Rule: without the right to lower it, an ordinary user's is left alone.
+    OomScore {
+        /// −1000 to 1000.
+        value: i32,
+        /// Whether EACCES is tolerated (a caller that is not the host's root).
+        lenient: bool,
+    },
+    /// personality(2).
+    Personality {
+        /// The persona.
+        persona: u64,
+    },
+    /// sched_setattr(2).
+    Scheduler(Scheduler),
+    /// ioprio_set(2).
+    IoPriority {
+        /// Class and level as the call takes them.
+        value: u32,
+    },
+    /// Writes a label to `attr/…/exec` (AppArmor, SELinux).
+    ExecLabel {
+        /// The file below `/proc/thread-self/attr`.
+        file: String,
+        /// The label.
+        label: String,
+    },
+    /// fchown of descriptors 0 to 2 to the user. Rule: not the null device, and what cannot be changed is
+    /// left alone.
+    OwnStdio {
+        /// The user, in the container.
+        uid: u32,
+    },
+    /// prctl(PR_SET_NO_NEW_PRIVS).
+    NoNewPrivileges,
+    /// Drops all other capabilities from the bounding set.
+    BoundingSet {
+        /// The ones that stay.
+        keep: Vec<String>,
+    },
+    /// setgroups, setresgid, setresuid, keeping the permitted capabilities for what is still to do;
+    /// effective become the container's.
+    User {
+        /// User, in the container.
+        uid: u32,
+        /// Group, in the container.
+        gid: u32,
+        /// Exact list of further groups; `None` where setgroups is denied and none are asked for.
+        groups: Option<Vec<u32>>,
+        /// Effective capabilities from here on.
+        effective: Vec<String>,
+    },
+    /// umask(2).
+    Umask {
+        /// The mask.
+        mask: u32,
+    },
+    /// chdir(2) as the user, and a check that the result lies inside the root (CVE-2024-21626). Rule: as
+    /// root, a missing folder is made.
+    Cwd {
+        /// In the root.
+        path: PathBuf,
+    },
+    /// Looks the program up in the container's PATH, as the user.
+    FindExecutable {
+        /// The whole command.
+        args: Vec<String>,
+        /// The whole environment.
+        env: Vec<String>,
+    },
+    /// chroot(2) into the rootfs: without a mount namespace of its own there is nothing to pivot.
+    Chroot {
+        /// On the host.
+        path: PathBuf,
+    },
+    /// Waits until `isolate start` says so over the socket in the state folder.
+    AwaitStart,
+    /// seccomp(2).
+    Seccomp(Filter),
+    /// capset(2): the final sets.
+    Capabilities(CapabilitySets),
+    /// close_range(2) with CLOSE_RANGE_CLOEXEC from this descriptor on.
+    CloseFrom {
+        /// The first descriptor that the program does not get.
+        first: u32,
+    },
+    /// execve(2).
+    Exec,
+}
+
+/// The five sets, names with `CAP_`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct CapabilitySets {
+    /// See capabilities(7).
+    pub effective: Vec<String>,
+    /// See capabilities(7).
+    pub permitted: Vec<String>,
+    /// See capabilities(7).
+    pub inheritable: Vec<String>,
+    /// See capabilities(7).
+    pub ambient: Vec<String>,
+}
+
+/// What sched_setattr(2) takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Scheduler {
+    /// SCHED_ number.
+    pub policy: u32,
+    /// SCHED_FLAG_ bits.
+    pub flags: u64,
+    /// −20 to 19.
+    pub nice: i32,
+    /// 1 to 99 for real-time policies.
+    pub priority: u32,
+    /// Nanoseconds, for SCHED_DEADLINE.
+    pub runtime: u64,
+    /// Nanoseconds, for SCHED_DEADLINE.
+    pub deadline: u64,
+    /// Nanoseconds, for SCHED_DEADLINE.
+    pub period: u64,
+}

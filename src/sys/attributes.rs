@@ -1,0 +1,156 @@
+//! Attributes of a process that nix has no call for: limits, scheduling, I/O priority, descriptors, keyring.
+
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+
+use nix::errno::Errno;
+
+use crate::error::{Error, Result};
+
+/// Sets a resource limit of another process (prlimit(2)).
+///
+/// # Errors
+/// The errno.
+pub fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Errno> {
+    let limit = libc::rlimit64 { rlim_cur: soft, rlim_max: hard };
+    // SAFETY: `limit` outlives the call; the old limit is not asked for.
+    let result = unsafe { libc::prlimit64(pid, resource, &raw const limit, std::ptr::null_mut()) };
+    Errno::result(result).map(drop)
+}
+
+/// `struct sched_attr` (sched_setattr(2)), first version.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SchedAttr {
+    /// Size of this structure.
+    pub size: u32,
+    /// SCHED_ number.
+    pub policy: u32,
+    /// SCHED_FLAG_ bits.
+    pub flags: u64,
+    /// For SCHED_OTHER and SCHED_BATCH.
+    pub nice: i32,
+    /// For SCHED_FIFO and SCHED_RR.
+    pub priority: u32,
+    /// Nanoseconds, for SCHED_DEADLINE.
+    pub runtime: u64,
+    /// Nanoseconds, for SCHED_DEADLINE.
+    pub deadline: u64,
+    /// Nanoseconds, for SCHED_DEADLINE.
+    pub period: u64,
+}
+
+/// Sets the scheduling of the calling thread.
+///
+/// # Errors
+/// The errno.
+pub fn set_scheduler(mut wanted: SchedAttr) -> Result<(), Errno> {
+    wanted.size = size_of::<SchedAttr>() as u32;
+    // SAFETY: `wanted` outlives the call and says its own size.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const wanted, 0) };
+    Errno::result(result).map(drop)
+}
+
+/// Sets the I/O priority of the calling thread (ioprio_set(2)).
+///
+/// # Errors
+/// The errno.
+pub fn set_io_priority(value: u32) -> Result<(), Errno> {
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    // SAFETY: the call takes three numbers.
+    let result = unsafe { libc::syscall(libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS, 0, value) };
+    Errno::result(result).map(drop)
+}
+
+/// Sets the execution domain (personality(2)).
+///
+/// # Errors
+/// The errno.
+pub fn set_personality(persona: u64) -> Result<(), Errno> {
+    // SAFETY: the call takes one number.
+    Errno::result(unsafe { libc::personality(persona) }).map(drop)
+}
+
+/// Marks all descriptors from `first` on close-on-exec (close_range(2)).
+///
+/// # Errors
+/// The errno.
+pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
+    // SAFETY: no descriptor is closed, only its flag changes.
+    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    Errno::result(result).map(drop)
+}
+
+/// Joins the session keyring of that name, a new one if there is none, and lets its owner use it
+/// (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM).
+///
+/// # Errors
+/// The call's; EDQUOT on a host where the user has too many keys.
+pub fn join_session_keyring(name: &str) -> Result<()> {
+    let text = CString::new(name).map_err(|_| Error::new("the name holds a NUL byte"))?;
+    // SAFETY: `text` is NUL-terminated and outlives the call.
+    let key = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, text.as_ptr()) };
+    let key = Errno::result(key).map_err(|errno| Error::sys(format!("keyctl(JOIN_SESSION_KEYRING, {name:?})"), errno))?;
+    // The container's root shall find and link its own keys: runc gives the user all rights but setattr.
+    const OWNER_ALL: u32 = 0x3f1f_0000;
+    // SAFETY: the call takes numbers.
+    unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_SETPERM, key, OWNER_ALL) };
+    Ok(())
+}
+
+/// Brings the loopback device of the current network namespace up (netdevice(7)).
+///
+/// # Errors
+/// The call's.
+pub fn loopback_up() -> Result<()> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
+    use std::os::fd::AsRawFd;
+    let call = |name: &'static str| move |errno| Error::sys(name, errno);
+    let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
+        .map_err(call("socket(AF_INET)"))?;
+    // SAFETY: ifreq is plain data, for which all zeroes is a valid value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: `request` is a whole ifreq that outlives the call.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) };
+    Errno::result(result).map(drop).map_err(call("ioctl(SIOCSIFFLAGS, \"lo\")"))
+}
+
+/// Sets the NIS domain name of the current UTS namespace.
+///
+/// # Errors
+/// The errno.
+pub fn set_domain_name(name: &str) -> Result<(), Errno> {
+    // SAFETY: the pointer is valid for the length that is given.
+    Errno::result(unsafe { libc::setdomainname(name.as_ptr().cast(), name.len()) }).map(drop)
+}
+
+/// Whether the calling thread keeps its permitted capabilities over a change of user (prctl(2), PR_SET_KEEPCAPS).
+///
+/// # Errors
+/// The errno.
+pub fn keep_capabilities(keep: bool) -> Result<(), Errno> {
+    // SAFETY: the call takes numbers.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_KEEPCAPS, u64::from(keep), 0, 0, 0) }).map(drop)
+}
+
+/// No program executed from here on can gain privileges (prctl(2), PR_SET_NO_NEW_PRIVS).
+///
+/// # Errors
+/// The errno.
+pub fn no_new_privileges() -> Result<(), Errno> {
+    // SAFETY: the call takes numbers.
+    Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
+}
+
+/// The exact list of supplementary groups.
+///
+/// # Errors
+/// The errno.
+pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
+    // SAFETY: the pointer is valid for the length that is given.
+    Errno::result(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }).map(drop)
+}

@@ -1,0 +1,83 @@
+//! Our own binary, protected from what we join: a container's root that is the host's root could open
+//! `/proc/PID/exe` of a process of ours and overwrite it (CVE-2019-5736). Before anything else, the program
+//! is executed once more from a read-only clone of its mount; where that is not allowed and it could be
+//! written, from a sealed copy in memory.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, OsStr};
+use std::io::Seek;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::unistd::AccessFlags;
+
+use super::mount::{self, Depth};
+use crate::error::{Call, Error, Result};
+
+const OWN: &str = "/proc/self/exe";
+
+/// Returns in a process whose executable cannot be written through it: this one, or (then it does not
+/// return) one that begins again with the same arguments.
+///
+/// # Errors
+/// When neither way is open.
+pub fn protect() -> Result<()> {
+    let own = nix::fcntl::open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).call(|| format!("open({OWN:?})"))?;
+    if is_protected(&own)? {
+        return Ok(());
+    }
+    match read_only_clone() {
+        Ok(clone) => execute_again(&clone),
+        // Nobody who could not write the file before can write it from inside.
+        Err(_) if nix::unistd::access(OWN, AccessFlags::W_OK).is_err() => Ok(()),
+        Err(_) => execute_again(&sealed_copy(own)?),
+    }
+}
+
+fn is_protected(own: &OwnedFd) -> Result<bool> {
+    let flags = fstatvfs(own).call(|| format!("fstatvfs({OWN:?})"))?.flags();
+    let sealed = fcntl(own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0);
+    Ok(flags.contains(FsFlags::ST_RDONLY) || sealed)
+}
+
+fn read_only_clone() -> Result<OwnedFd> {
+    let clone = mount::clone_tree(Path::new(OWN), Depth::One)?;
+    mount::set_attributes(&clone, Depth::One, libc::MOUNT_ATTR_RDONLY, 0, 0).call(|| "mount_setattr(executable)")?;
+    Ok(clone)
+}
+
+fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
+    let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+    let copy = memfd_create("isolate", flags).call(|| "memfd_create")?;
+    let (mut from, mut to) = (std::fs::File::from(own), std::fs::File::from(copy));
+    std::io::copy(&mut from, &mut to).call(|| "copy(executable)")?;
+    to.rewind().call(|| "lseek(memfd)")?;
+    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    fcntl(&to, FcntlArg::F_ADD_SEALS(seals)).call(|| "fcntl(F_ADD_SEALS)")?;
+    Ok(OwnedFd::from(to))
+}
+
+fn execute_again(program: &impl AsFd) -> Result<()> {
+    let string = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| Error::new("there is a NUL byte in the arguments"));
+    let args = std::env::args_os().map(|arg| string(&arg)).collect::<Result<Vec<_>>>()?;
+    let env = std::env::vars_os().map(|(key, value)| {
+        let pair = [key.as_bytes(), b"=", value.as_bytes()].concat();
+        string(OsStr::from_bytes(&pair))
+    });
+    let env = env.collect::<Result<Vec<_>>>()?;
+    let pointers = |strings: &[CString]| -> Vec<*const libc::c_char> {
+        strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (arg_pointers, env_pointers) = (pointers(&args), pointers(&env));
+    let fd = program.as_fd().as_raw_fd();
+    // SAFETY: both arrays end with null and hold NUL-terminated strings that outlive the call.
+    unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), arg_pointers.as_ptr(), env_pointers.as_ptr(), libc::AT_EMPTY_PATH) };
+    Err(Error::sys("execveat(own executable)", Errno::last()))
+}

@@ -1,0 +1,148 @@
+//! Paths inside a container's root, by `pathrs`: every component is resolved below a descriptor of the
+//! root (openat2(2), RESOLVE_IN_ROOT, no magic links), so that a hostile or changing tree cannot lead out
+//! of it (CVE-2019-16884, CVE-2021-30465, CVE-2024-45310, …). What is found is a descriptor; nothing is
+//! ever opened again by its name.
+
+use std::fs::{File, Permissions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::stat::{FileStat, fstat};
+use pathrs::error::{Error as PathError, ErrorKind};
+use pathrs::flags::{OpenFlags, ResolverFlags};
+use pathrs::{InodeType, Root};
+
+use crate::error::{Call, Error, Result};
+use crate::ids::RootPath;
+
+/// A container's root.
+#[derive(Debug)]
+pub struct RootFolder(Root);
+
+impl RootFolder {
+    /// From a descriptor of the folder (O_PATH is enough).
+    pub fn new(fd: OwnedFd) -> RootFolder {
+        RootFolder(Root::from_fd(fd))
+    }
+
+    /// An O_PATH descriptor of the file or folder at `path`, links followed inside the root; `None` when
+    /// it, or a folder on the way, is missing.
+    ///
+    /// # Errors
+    /// Everything but ENOENT and ENOTDIR.
+    pub fn find(&self, path: &RootPath) -> Result<Option<OwnedFd>> {
+        found(self.0.resolve(path.as_path()), path)
+    }
+
+    /// The same, refusing symbolic links: for `/proc` and `/sys`, which an image could point elsewhere
+    /// (CVE-2019-19921, CVE-2023-27561).
+    ///
+    /// # Errors
+    /// ELOOP when there is a link on the way.
+    pub fn find_without_links(&self, path: &RootPath) -> Result<Option<OwnedFd>> {
+        let root = self.0.as_ref().with_resolver_flags(ResolverFlags::NO_SYMLINKS);
+        found(root.resolve(path.as_path()), path)
+    }
+
+    /// The folder at `path`, made with all its parents where it is missing.
+    ///
+    /// # Errors
+    /// When something else is there, or the root cannot be written.
+    pub fn make_folder(&self, path: &RootPath, mode: u32) -> Result<OwnedFd> {
+        if let Some(fd) = self.find(path)? {
+            return Ok(fd);
+        }
+        let made = self.0.mkdir_all(path.as_path(), &Permissions::from_mode(mode));
+        made.map(OwnedFd::from).map_err(|error| explain("mkdir", path, &error))
+    }
+
+    /// The file at `path`, made empty, with its parents, where it is missing.
+    ///
+    /// # Errors
+    /// When the root cannot be written.
+    pub fn make_file(&self, path: &RootPath) -> Result<OwnedFd> {
+        if let Some(fd) = self.find(path)? {
+            return Ok(fd);
+        }
+        self.make_parent(path)?;
+        let kind = InodeType::File(Permissions::from_mode(0o644));
+        self.create(path, &kind)?;
+        self.find(path)?.ok_or_else(|| Error::sys(format!("open({path})"), Errno::ENOENT))
+    }
+
+    /// Makes a node, link or file; its parents must be there.
+    ///
+    /// # Errors
+    /// EEXIST when something is there.
+    pub fn create(&self, path: &RootPath, kind: &InodeType) -> Result<()> {
+        self.0.create(path.as_path(), kind).map_err(|error| explain("create", path, &error))
+    }
+
+    /// Makes the folder that `path` lies in.
+    ///
+    /// # Errors
+    /// As [`RootFolder::make_folder`].
+    pub fn make_parent(&self, path: &RootPath) -> Result<()> {
+        let parent = RootPath::new(path.as_path().parent().unwrap_or(Path::new("/")));
+        self.make_folder(&parent, 0o755).map(drop)
+    }
+
+    /// What is at `path` itself, a last link not followed.
+    ///
+    /// # Errors
+    /// As [`RootFolder::find`].
+    pub fn stat(&self, path: &RootPath) -> Result<Option<FileStat>> {
+        match found(self.0.resolve_nofollow(path.as_path()), path)? {
+            Some(fd) => fstat(&fd).call(|| format!("fstat({path})")).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Opens a regular file for reading, without waiting on pipes; `None` when it is missing or no file.
+    ///
+    /// # Errors
+    /// When it may not be read.
+    pub fn open_file(&self, path: &RootPath) -> Result<Option<File>> {
+        let flags = OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK | OpenFlags::O_CLOEXEC;
+        match self.0.open_subpath(path.as_path(), flags) {
+            Ok(file) if file.metadata().is_ok_and(|data| data.is_file()) => Ok(Some(file)),
+            Ok(_) => Ok(None),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(explain("open", path, &error)),
+        }
+    }
+}
+
+impl AsFd for RootFolder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+fn found(result: Result<pathrs::Handle, PathError>, path: &RootPath) -> Result<Option<OwnedFd>> {
+    match result {
+        Ok(handle) => Ok(Some(handle.into())),
+        Err(error) if is_missing(&error) => Ok(None),
+        Err(error) => Err(explain("openat2", path, &error)),
+    }
+}
+
+fn errno(error: &PathError) -> Option<Errno> {
+    match error.kind() {
+        ErrorKind::OsError(Some(code)) => Some(Errno::from_raw(code)),
+        _ => None,
+    }
+}
+
+fn is_missing(error: &PathError) -> bool {
+    matches!(errno(error), Some(Errno::ENOENT | Errno::ENOTDIR))
+}
+
+fn explain(call: &str, path: &RootPath, error: &PathError) -> Error {
+    match errno(error) {
+        Some(errno) => Error::sys(format!("{call}({path}, in the root)"), errno),
+        None => Error::new(format!("{call}({path}, in the root): {error}")),
+    }
+}
