@@ -19,18 +19,28 @@ macro_rules! suite {
 }
 
 suite![
+    bad_input,
     capabilities,
+    cgroups,
     devices,
     exec,
+    hooks,
     kill,
     lifecycle,
+    list_ps,
+    logging,
     masked,
     mounts,
     namespaces,
+    notify,
+    pause,
+    preserve_fds,
     process,
     rlimits,
     rootfs,
     seccomp,
+    state,
     sysctl,
+    terminal,
     userns,
 ];

@@ -59,11 +59,20 @@ impl Bundle {
         self
     }
 
-    /// Sets one field by its JSON pointer (`/process/cwd`); parents must exist.
+    /// Sets one field by its JSON pointer (`/process/cwd`, `/mounts/1/type`); parents must exist, but for
+    /// `linux.resources`, which an ordinary user's config has not.
     #[track_caller]
-    pub fn set(self, pointer: &str, value: Value) -> Bundle {
+    pub fn set(mut self, pointer: &str, value: Value) -> Bundle {
+        if pointer.starts_with("/linux/resources/") && self.json["linux"].get("resources").is_none() {
+            self.json["linux"]["resources"] = json!({});
+        }
         let (parent, name) = pointer.rsplit_once('/').expect("a pointer starts with a slash");
-        self.config(|config| config.pointer_mut(parent).expect("the parent exists")[name] = value)
+        let parent = self.json.pointer_mut(parent).expect("the parent exists");
+        match parent.as_array_mut() {
+            Some(list) => list[name.parse::<usize>().expect("an index")] = value,
+            None => parent[name] = value,
+        }
+        self
     }
 
     /// Removes one field by its JSON pointer.

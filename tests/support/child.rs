@@ -99,6 +99,15 @@ impl Run {
         Run { child, command: text, stdout, stderr, started: Instant::now() }
     }
 
+    /// Starts `command` with all three standard descriptors on `terminal`; its output is read there.
+    pub fn start_on(command: &mut Command, terminal: &File) -> Run {
+        let stdio = || Stdio::from(terminal.try_clone().unwrap());
+        command.stdin(stdio()).stdout(stdio()).stderr(stdio());
+        let text = format!("{command:?}").replace('"', "");
+        let child = spawn(command);
+        Run { child, command: text, stdout: PathBuf::new(), stderr: PathBuf::new(), started: Instant::now() }
+    }
+
     /// The process id.
     pub fn pid(&self) -> i32 {
         self.child.id() as i32

@@ -8,6 +8,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::child::Run;
+
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
 
@@ -80,6 +82,15 @@ fn receive_from(stream: &UnixStream) -> Received {
     Received { descriptors, payload: bytes[..length].to_vec() }
 }
 
+/// A terminal of the test's own: its master end, and the end a command is started on.
+pub fn open_terminal() -> (Terminal, std::fs::File) {
+    let ends = nix::pty::openpty(None, None).unwrap();
+    for end in [&ends.master, &ends.slave] {
+        fcntl(end, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).unwrap();
+    }
+    (Terminal::new(ends.master), std::fs::File::from(ends.slave))
+}
+
 /// A terminal's master end, read without blocking.
 pub struct Terminal {
     file: std::fs::File,
@@ -121,8 +132,15 @@ impl Terminal {
         }
     }
 
-    /// The file, for `stty` and the like.
-    pub fn file(&self) -> &std::fs::File {
-        &self.file
+    /// Gives the descriptor away.
+    pub fn into_file(self) -> std::fs::File {
+        self.file
+    }
+
+    /// Sets the size, as a terminal emulator does when its window changes.
+    pub fn resize(&self, rows: u16, columns: u16) {
+        let size = ["rows".to_owned(), rows.to_string(), "cols".to_owned(), columns.to_string()];
+        let stdin = std::process::Stdio::from(self.file.try_clone().unwrap());
+        Run::start_with(std::process::Command::new("stty").args(size), stdin).finish().ok();
     }
 }
