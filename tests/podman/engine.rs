@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::support::child::{self, Output, Run};
+use crate::support::child::{self, Output};
 use crate::support::need::{find_program, subordinate_ids};
 use crate::support::session::{session, unique};
 use crate::support::{bundle, cgroup, skip};
@@ -184,8 +184,14 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let run = Run::start(command().args(["rm", "--force", "--time", "0", "--volumes", &self.name]));
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.finish()));
+        clean_up(&["rm", "--force", "--time", "0", "--volumes", &self.name]);
+    }
+}
+
+/// Runs podman where a test ends, perhaps in the middle of a panic, which must not become a second one.
+pub fn clean_up(arguments: &[&str]) {
+    if let Some(Ok(_)) = ENGINE.get() {
+        let _ = std::panic::catch_unwind(|| podman(arguments));
     }
 }
 

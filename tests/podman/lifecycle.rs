@@ -1,6 +1,9 @@
 //! run, stop, kill, rm, logs, pause, inspect, top, healthcheck: a container's life as podman tells it.
 
-use nix::sys::signal::Signal;
+use std::fs;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use crate::engine::*;
 use crate::support::child::{self, Run, eventually};
@@ -58,7 +61,12 @@ fn run_forwards_signals_to_the_program() {
         &["sh", "-c", "trap 'exit 9' USR1; echo up; while :; do sleep 0.1; done"],
     ));
     run.wait_for_output("up");
-    run.signal(Signal::SIGUSR1);
+    // An ordinary user's podman is two processes, and forwards only what the inner one gets.
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.pid())).unwrap_or_default();
+    match children.split_whitespace().next().and_then(|pid| pid.parse().ok()).filter(|_| is_rootless()) {
+        Some(inner) => kill(Pid::from_raw(inner), Signal::SIGUSR1).unwrap(),
+        None => run.signal(Signal::SIGUSR1),
+    }
     assert_eq!(run.finish().code, 9);
 }
 

@@ -1,6 +1,7 @@
 //! --userns, --uts, --ipc, --pid, --net, --cgroupns: of its own, the host's, another container's.
 
 use std::fs;
+use std::path::Path;
 
 use crate::engine::*;
 use crate::support::{Need, skip};
@@ -38,6 +39,10 @@ fn each_namespace_is_private_by_default() {
 
 fn the_host_s_namespaces_can_be_shared() {
     for name in ["pid", "ipc", "uts"] {
+        if name == "ipc" && is_rootless() && !Path::new("/dev/mqueue").exists() {
+            // podman binds it for an ordinary user's container, and is the one to refuse.
+            continue;
+        }
         assert_eq!(sh(&[&format!("--{name}"), "host"], &links(&[name])), link(name), "{name}");
     }
     assert_eq!(sh(&["--net", "host"], &links(&["net"])), link("net"));
@@ -89,8 +94,8 @@ fn userns_auto_maps_a_range_of_its_own() {
             "/etc/subuid gives no account 65536 subordinate ids, of which podman takes those of --userns auto",
         );
     }
-    let map = maps(&["--userns", "auto"]);
-    assert!(map[0][0] == 0 && map[0][1] > 0 && map[0][2] >= 1024, "{map:?}");
+    let map = maps(&["--userns", "auto:size=1500"]);
+    assert!(map[0][0] == 0 && map[0][1] > 0 && map[0][2] == 1500, "{map:?}");
     // Two at the same time have different ids.
     let first = Container::sleeper(&["--userns", "auto:size=2000"]);
     let second = maps(&["--userns", "auto:size=3000"]);
@@ -142,7 +147,7 @@ fn the_root_of_a_user_namespace_owns_its_files_and_nothing_else() {
         );
     }
     let output = sh(
-        &["--userns", "auto"],
+        &["--userns", "auto:size=1024"],
         "id -u; touch /mine && chown 5:5 /mine && stat -c %u:%g /mine; cat /proc/self/setgroups",
     );
     assert_eq!(output, "0\n5:5\nallow");
