@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::engine::*;
 use crate::support::{Need, skip};
@@ -82,6 +83,14 @@ fn a_container_in_the_host_s_pid_namespace_dies_whole() {
     crate::support::child::eventually("both have died", || sleepers() == 0);
 }
 
+/// Held by the tests that take subordinate ids out of the common stock: a container of `keep-id` takes all of an
+/// ordinary user's, and leaves none to `auto`.
+static IDS: Mutex<()> = Mutex::new(());
+
+fn take_ids() -> MutexGuard<'static, ()> {
+    IDS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn maps(options: &[&str]) -> Vec<Vec<u32>> {
     let text = sh(options, "cat /proc/self/uid_map");
     let fields = |line: &str| line.split_whitespace().map(|field| field.parse().unwrap()).collect();
@@ -89,6 +98,7 @@ fn maps(options: &[&str]) -> Vec<Vec<u32>> {
 }
 
 fn userns_auto_maps_a_range_of_its_own() {
+    let _ids = take_ids();
     if !is_rootless() && auto_user().is_none() {
         skip(
             "/etc/subuid gives no account 65536 subordinate ids, of which podman takes those of --userns auto",
@@ -105,6 +115,7 @@ fn userns_auto_maps_a_range_of_its_own() {
 }
 
 fn userns_keep_id_keeps_the_caller() {
+    let _ids = take_ids();
     let uid = nix::unistd::getuid().to_string();
     assert_eq!(sh(&["--userns", "keep-id"], "id -u"), uid);
     let path = folder().join("kept");
@@ -141,6 +152,7 @@ fn a_user_namespace_can_be_shared_with_another_container() {
 }
 
 fn the_root_of_a_user_namespace_owns_its_files_and_nothing_else() {
+    let _ids = take_ids();
     if !is_rootless() && auto_user().is_none() {
         skip(
             "/etc/subuid gives no account 65536 subordinate ids, of which podman takes those of --userns auto",
