@@ -159,7 +159,7 @@ impl<'a> Child<'a> {
                 process::become_user(*uid, *gid, groups.as_deref(), effective)
             }
             Step::Umask { mask } => process::set_umask(*mask),
-            Step::Cwd { path } => process::enter_folder(path),
+            Step::Cwd { path } => process::enter_folder(self, path),
             Step::FindExecutable { args, env } => process::find_program(self, args, env),
             Step::AwaitStart => self.wait_for_start(),
             Step::Seccomp(filter) => process::load_filter(filter),

@@ -44,6 +44,8 @@ pub struct Work<'a> {
 pub enum Deed<'a> {
     /// A cgroup will be made.
     Cgroup(&'a cgroup::Group),
+    /// It was not, after all: nothing of it is ours.
+    NotMade(&'a cgroup::Group),
     /// A process was made.
     Process(i32),
 }
@@ -133,6 +135,9 @@ fn kill_and_reap(made: &Made) {
 
 impl Runtime<'_> {
     fn step(&mut self, planned: &Planned) -> Result<()> {
+        if crate::log::is_debug() {
+            crate::log::debug(&planned.step);
+        }
         match &planned.step {
             Step::JoinNamespace { namespace, path } => self.join(*namespace, path),
             Step::JoinContainer { namespaces } => self.join_container(namespaces),
@@ -203,9 +208,18 @@ impl Runtime<'_> {
         Ok(())
     }
 
+    /// A folder in use is another container's: it is refused before the journal takes it for ours, and
+    /// struck from the journal if it came to be between the two.
     fn make_cgroup(&mut self, group: &cgroup::Group) -> Result<()> {
+        cgroup::refuse_used(group)?;
         (self.work.journal)(Deed::Cgroup(group))?;
-        let made = cgroup::make(group)?;
+        let made = match cgroup::make(group) {
+            Ok(made) => made,
+            Err(error) => {
+                (self.work.journal)(Deed::NotMade(group))?;
+                return Err(error);
+            }
+        };
         let cgroup = match &mut self.made {
             Some(made) => &mut made.cgroup,
             None => &mut self.work.cgroup,
