@@ -1,7 +1,5 @@
 //! run, stop, kill, rm, logs, pause, inspect, top, healthcheck: a container's life as podman tells it.
 
-use std::fs;
-
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -61,12 +59,15 @@ fn run_forwards_signals_to_the_program() {
         &["sh", "-c", "trap 'exit 9' USR1; echo up; while :; do sleep 0.1; done"],
     ));
     run.wait_for_output("up");
-    // An ordinary user's podman is two processes, and forwards only what the inner one gets.
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", run.pid())).unwrap_or_default();
-    match children.split_whitespace().next().and_then(|pid| pid.parse().ok()).filter(|_| is_rootless()) {
-        Some(inner) => kill(Pid::from_raw(inner), Signal::SIGUSR1).unwrap(),
-        None => run.signal(Signal::SIGUSR1),
-    }
+    // podman forwards from some time after the start of the program on, and an ordinary user's is two processes, of
+    // which only the inner one does.
+    eventually("the signal ends the program", || {
+        let inner = process::descendants(run.pid()).first().copied();
+        let target = inner.filter(|_| is_rootless()).unwrap_or(run.pid());
+        let _ = kill(Pid::from_raw(target), Signal::SIGUSR1);
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        !run.is_running()
+    });
     assert_eq!(run.finish().code, 9);
 }
 
