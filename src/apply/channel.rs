@@ -71,7 +71,8 @@ impl Channel {
     /// # Errors
     /// When the message is none of ours.
     pub fn receive(&self) -> Result<Message> {
-        let (bytes, mut fds) = channel::receive(&self.0).map_err(|errno| Error::sys("recvmsg(child)", errno))?;
+        let (bytes, mut fds) =
+            channel::receive(&self.0).map_err(|errno| Error::sys("recvmsg(child)", errno))?;
         let unknown = || Error::new("the other process said something that is not part of the protocol");
         match bytes.split_first() {
             None => Ok(Message::Closed),

@@ -128,13 +128,17 @@ impl<'a> Child<'a> {
             Step::MakeDevice { .. } => devices::make_device(self, &planned.step),
             Step::Symlink { path, target } => devices::make_link(self, path, target),
             Step::MakeFolder { path } => self.root()?.make_folder(path, 0o755).map(drop),
-            Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.state)(self.host_pid(), *kind)),
+            Step::Hooks { kind, hooks } => {
+                hooks::run_all(hooks, *kind, &(self.state)(self.host_pid(), *kind))
+            }
             Step::Pivot => mounts::pivot(self),
             Step::MoveRoot => mounts::move_root(self),
             Step::Chroot { path } => mounts::chroot(self, path),
             Step::Console { to, size, uid, bind } => devices::console(self, *to, *size, *uid, *bind),
             Step::LoopbackUp => attributes::loopback_up(),
-            Step::Hostname { name } => nix::unistd::sethostname(name).call(|| format!("sethostname({name:?})")),
+            Step::Hostname { name } => {
+                nix::unistd::sethostname(name).call(|| format!("sethostname({name:?})"))
+            }
             Step::Domainname { name } => {
                 attributes::set_domain_name(name).call(|| format!("setdomainname({name:?})"))
             }
@@ -143,19 +147,25 @@ impl<'a> Child<'a> {
             Step::MaskPath { path } => mounts::mask(self, path),
             Step::Personality { persona } => attributes::set_personality(*persona).call(|| "personality"),
             Step::Scheduler(wanted) => process::set_scheduler(wanted),
-            Step::IoPriority { value } => attributes::set_io_priority(*value).call(|| format!("ioprio_set({value:#x})")),
+            Step::IoPriority { value } => {
+                attributes::set_io_priority(*value).call(|| format!("ioprio_set({value:#x})"))
+            }
             Step::ExecLabel { file, label } => process::label_at_exec(self, file, label),
             Step::OwnStdio { uid } => process::own_stdio(*uid),
             Step::NoNewPrivileges => attributes::no_new_privileges().call(|| "prctl(PR_SET_NO_NEW_PRIVS)"),
             Step::BoundingSet { keep } => process::lower_bounding_set(keep),
-            Step::User { uid, gid, groups, effective } => process::become_user(*uid, *gid, groups.as_deref(), effective),
+            Step::User { uid, gid, groups, effective } => {
+                process::become_user(*uid, *gid, groups.as_deref(), effective)
+            }
             Step::Umask { mask } => process::set_umask(*mask),
             Step::Cwd { path } => process::enter_folder(path),
             Step::FindExecutable { args, env } => process::find_program(self, args, env),
             Step::AwaitStart => self.wait_for_start(),
             Step::Seccomp(filter) => process::load_filter(filter),
             Step::Capabilities(sets) => process::set_capabilities(sets),
-            Step::CloseFrom { first } => attributes::close_on_exec_from(*first).call(|| format!("close_range({first})")),
+            Step::CloseFrom { first } => {
+                attributes::close_on_exec_from(*first).call(|| format!("close_range({first})"))
+            }
             Step::Exec => process::exec(self),
             Step::Clone { .. }
             | Step::WriteIdMaps { .. }
@@ -198,7 +208,8 @@ impl<'a> Child<'a> {
 
     fn join_cgroups(&mut self) -> Result<()> {
         let tasks = std::mem::take(&mut self.tasks);
-        cgroup::join::join_current(&tasks).map_err(|(index, errno)| Error::sys(format!("write(tasks #{index}, \"0\")"), errno))
+        cgroup::join::join_current(&tasks)
+            .map_err(|(index, errno)| Error::sys(format!("write(tasks #{index}, \"0\")"), errno))
     }
 
     /// A child of ours takes our place: CLONE_PARENT makes it the runtime's.
@@ -213,14 +224,18 @@ impl<'a> Child<'a> {
     }
 
     fn join_container(&self, namespaces: &[Namespace]) -> Result<()> {
-        let Some(container) = &self.container else { return Err(Error::new("there is no container to join")) };
+        let Some(container) = &self.container else {
+            return Err(Error::new("there is no container to join"));
+        };
         namespace::enter(&container.pidfd, clone_flags(namespaces))
     }
 
     /// setns(2) leaves us at the root of the mount namespace, which with `--no-pivot` is not the
     /// container's.
     fn enter_root(&mut self) -> Result<()> {
-        let Some(container) = self.container.take() else { return Err(Error::new("there is no container to join")) };
+        let Some(container) = self.container.take() else {
+            return Err(Error::new("there is no container to join"));
+        };
         nix::unistd::fchdir(&container.root).call(|| "fchdir(/proc/PID/root)")?;
         nix::unistd::chroot(".").call(|| "chroot(\".\")")?;
         self.root = Some(RootFolder::new(container.root));
@@ -300,7 +315,9 @@ pub(super) fn open_source(path: &Path, recursive: bool) -> Result<OwnedFd> {
             let hint = format!("create {} on the host, or remove the mount from the config", path.display());
             error.because("the source does not exist").hint(hint)
         }
-        Some(Errno::EINVAL) => error.because("the source is not reachable as a mount of its own (locked mounts below it?)"),
+        Some(Errno::EINVAL) => {
+            error.because("the source is not reachable as a mount of its own (locked mounts below it?)")
+        }
         _ => error,
     })
 }

@@ -53,7 +53,12 @@ fn is_folder(fd: impl AsFd) -> Result<bool> {
 }
 
 /// Attaches a source at its target.
-pub(super) fn bind(child: &mut Child<'_>, slot: Slot, target: &RootPath, attributes: &Attributes) -> Result<()> {
+pub(super) fn bind(
+    child: &mut Child<'_>,
+    slot: Slot,
+    target: &RootPath,
+    attributes: &Attributes,
+) -> Result<()> {
     let source = child.slots.get_mut(slot).and_then(Option::take);
     let source = source.ok_or_else(|| Error::new("the source was not opened"))?;
     attach(child, source, target, attributes)
@@ -66,9 +71,13 @@ fn attach(child: &Child<'_>, source: OwnedFd, target: &RootPath, attributes: &At
     let root = child.root()?;
     let at = if is_folder(&source)? { root.make_folder(target, 0o755)? } else { root.make_file(target)? };
     set_attributes(&source, attributes)?;
-    mount::attach(&source, &at).call(|| format!("move_mount({target})")).map_err(|error| match error.errno() {
-        Some(Errno::ENOTDIR) => error.because("source and target are not of the same kind (folder or file)"),
-        _ => error,
+    mount::attach(&source, &at).call(|| format!("move_mount({target})")).map_err(|error| {
+        match error.errno() {
+            Some(Errno::ENOTDIR) => {
+                error.because("source and target are not of the same kind (folder or file)")
+            }
+            _ => error,
+        }
     })
 }
 
@@ -83,7 +92,8 @@ fn set_attributes(fd: impl AsFd, wanted: &Attributes) -> Result<()> {
         }
     };
     if (wanted.recursive_set, wanted.recursive_clear) != (0, 0) {
-        mount::set_attributes(fd, Depth::All, wanted.recursive_set, wanted.recursive_clear, 0).map_err(call)?;
+        mount::set_attributes(fd, Depth::All, wanted.recursive_set, wanted.recursive_clear, 0)
+            .map_err(call)?;
     }
     if (wanted.set, wanted.clear) != (0, 0) {
         mount::set_attributes(fd, Depth::One, wanted.set, wanted.clear, 0).map_err(call)?;
@@ -109,7 +119,9 @@ pub(super) fn mount_filesystem(child: &Child<'_>, step: &Step) -> Result<()> {
     let data = tmpfs_mode(fstype, data, &at)?;
     match (mount::mount_at(&at, fstype, source, *flags, &data), fallback) {
         (Ok(()), _) => {}
-        (Err(Errno::EPERM | Errno::EBUSY), Some(folder)) => return bind_instead(child, folder, target, *flags),
+        (Err(Errno::EPERM | Errno::EBUSY), Some(folder)) => {
+            return bind_instead(child, folder, target, *flags);
+        }
         (Err(errno), _) => return Err(refused(fstype, target, &data, errno)),
     }
     if *attributes == Attributes::default() {
@@ -167,7 +179,12 @@ fn bind_instead(child: &Child<'_>, folder: &Path, target: &RootPath, flags: u64)
 }
 
 /// Binds the container's own cgroup folder of one hierarchy.
-pub(super) fn bind_cgroup(child: &Child<'_>, hierarchy: &str, target: &RootPath, attributes: &Attributes) -> Result<()> {
+pub(super) fn bind_cgroup(
+    child: &Child<'_>,
+    hierarchy: &str,
+    target: &RootPath,
+    attributes: &Attributes,
+) -> Result<()> {
     let group = child.plan.steps.iter().find_map(|planned| match &planned.step {
         Step::MakeCgroup(group) if group.hierarchy == hierarchy => Some(group),
         _ => None,
@@ -228,7 +245,9 @@ fn file_cover(child: &Child<'_>) -> Result<OwnedFd> {
     let stat = fstat(&copy).call(|| "fstat(/dev/null)")?;
     let is_device = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFCHR.bits();
     if !is_device || stat.st_rdev != NULL_DEVICE {
-        return Err(Error::new("the container's /dev/null is not the null device, so nothing can be hidden by it"));
+        return Err(Error::new(
+            "the container's /dev/null is not the null device, so nothing can be hidden by it",
+        ));
     }
     Ok(copy)
 }

@@ -80,7 +80,18 @@ pub(super) fn sysctl(child: &Child<'_>, key: &str, value: &str) -> Result<()> {
 /// `net.ipv4.conf.eth0/1.x` and `net/ipv4/conf/eth0.1/x` are the same: whichever separator comes first counts.
 fn file_of(key: &str) -> String {
     match key.find(['.', '/']).map(|index| &key[index..=index]) {
-        Some(".") => key.chars().map(|c| if c == '.' { '/' } else if c == '/' { '.' } else { c }).collect(),
+        Some(".") => key
+            .chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect(),
         _ => key.to_owned(),
     }
 }
@@ -92,7 +103,9 @@ fn write_proc(child: &Child<'_>, path: &str, value: &str) -> Result<()> {
     if !is_procfs(&file)? {
         return Err(Error::new(format!("/proc/{path} is covered by another filesystem")));
     }
-    nix::unistd::write(&file, value.as_bytes()).call(|| format!("write(\"/proc/{path}\", {value:?})")).map(drop)
+    nix::unistd::write(&file, value.as_bytes())
+        .call(|| format!("write(\"/proc/{path}\", {value:?})"))
+        .map(drop)
 }
 
 /// The label that the kernel gives the program at exec.
@@ -172,7 +185,9 @@ pub(super) fn enter_folder(path: &Path) -> Result<()> {
     if inside {
         return Ok(());
     }
-    Err(Error::new("the working folder lies outside the container's root: possible container breakout detected"))
+    Err(Error::new(
+        "the working folder lies outside the container's root: possible container breakout detected",
+    ))
 }
 
 /// Finds the program as execvp(3) would, with the container's PATH, as the user.
@@ -198,7 +213,8 @@ pub(super) fn find_program(child: &mut Child<'_>, args: &[String], env: &[String
 /// The last of several values counts; HOME comes from the container's `/etc/passwd` when it is not given.
 fn environment(child: &Child<'_>, env: &[String]) -> Result<HashMap<String, String>> {
     let pairs = env.iter().filter_map(|pair| pair.split_once('='));
-    let mut env: HashMap<String, String> = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    let mut env: HashMap<String, String> =
+        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
     if env.get("HOME").is_none_or(String::is_empty) {
         let home = home_of(child, nix::unistd::getuid().as_raw()).unwrap_or_else(|| "/".to_owned());
         env.insert("HOME".to_owned(), home);
@@ -242,7 +258,8 @@ fn usable(path: &str) -> std::result::Result<(), String> {
     if stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFDIR.bits() {
         return Err("is a directory: permission denied".to_owned());
     }
-    let executable = nix::unistd::faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS);
+    let executable =
+        nix::unistd::faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS);
     executable.map_err(|_| "permission denied".to_owned())
 }
 
@@ -263,7 +280,8 @@ fn raise_all() -> Result<()> {
 pub(super) fn set_capabilities(sets: &CapabilitySets) -> Result<()> {
     raise_all()?;
     let permitted = caps::read(None, CapSet::Permitted).map_err(explain("capget"))?;
-    let within = |names: &[String]| -> CapsHashSet { parse(names).intersection(&permitted).copied().collect() };
+    let within =
+        |names: &[String]| -> CapsHashSet { parse(names).intersection(&permitted).copied().collect() };
     let inheritable = within(&sets.inheritable);
     caps::set(None, CapSet::Inheritable, &inheritable).map_err(explain("capset(inheritable)"))?;
     caps::set(None, CapSet::Effective, &within(&sets.effective)).map_err(explain("capset(effective)"))?;
@@ -288,12 +306,14 @@ pub(super) fn set_scheduler(wanted: &Scheduler) -> Result<()> {
         deadline: wanted.deadline,
         period: wanted.period,
     };
-    attributes::set_scheduler(attr).call(|| format!("sched_setattr(policy {})", wanted.policy)).map_err(|error| {
-        match error.errno() {
-            Some(Errno::EPERM) => error.because("the caller may not give this scheduling, or the cgroup has no budget for it"),
+    attributes::set_scheduler(attr).call(|| format!("sched_setattr(policy {})", wanted.policy)).map_err(
+        |error| match error.errno() {
+            Some(Errno::EPERM) => {
+                error.because("the caller may not give this scheduling, or the cgroup has no budget for it")
+            }
             _ => error,
-        }
-    })
+        },
+    )
 }
 
 /// Waits for `isolate start`; returns the connection, over which a failure to exec is reported. Closing
@@ -323,7 +343,8 @@ pub(super) fn exec(child: &mut Child<'_>) -> Result<()> {
     Err(match errno {
         Errno::ENOENT => Error::new(format!("exec {path:?}: no such file or directory (its interpreter?)")),
         Errno::EACCES => Error::new(format!("exec {path:?}: permission denied")),
-        Errno::ENOEXEC => Error::new(format!("exec {path:?}: exec format error")).hint("is it a script without a first line '#!…', or made for another processor?"),
+        Errno::ENOEXEC => Error::new(format!("exec {path:?}: exec format error"))
+            .hint("is it a script without a first line '#!…', or made for another processor?"),
         _ => Error::sys(format!("execve({path:?})"), errno),
     })
 }

@@ -100,9 +100,11 @@ struct Runtime<'a> {
 pub fn carry_out(work: Work<'_>) -> Result<Made> {
     let plan = work.plan;
     let mut runtime = Runtime { work, left: Vec::new(), slots: Vec::new(), made: None };
-    let result = plan.steps.iter().filter(|planned| !planned.stage.is_child()).try_for_each(|planned| {
-        runtime.step(planned).at(|| place(planned))
-    });
+    let result = plan
+        .steps
+        .iter()
+        .filter(|planned| !planned.stage.is_child())
+        .try_for_each(|planned| runtime.step(planned).at(|| place(planned)));
     runtime.return_home()?;
     match (result, runtime.made) {
         (Ok(()), Some(made)) => Ok(made),
@@ -142,7 +144,9 @@ impl Runtime<'_> {
             Step::WriteIdMaps { uid, gid, writer } => idmaps::write(self.pid()?, uid, gid, *writer),
             Step::Tell { token } => self.tell(*token),
             Step::Await { token } => self.wait_for(*token),
-            Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind)),
+            Step::Hooks { kind, hooks } => {
+                hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind))
+            }
             Step::Rlimit { resource, soft, hard, .. } => self.set_limit(*resource, *soft, *hard),
             Step::OomScore { value, lenient } => self.oom_score(*value, *lenient),
             other => Err(Error::new(format!("the runtime has no way to do this: {other}"))),
@@ -166,7 +170,9 @@ impl Runtime<'_> {
     }
 
     fn join_container(&mut self, namespaces: &[Namespace]) -> Result<()> {
-        let Some(container) = &self.work.container else { return Err(Error::new("there is no container to join")) };
+        let Some(container) = &self.work.container else {
+            return Err(Error::new("there is no container to join"));
+        };
         namespace::enter(&container.pidfd, child::clone_flags(namespaces))
     }
 
@@ -287,7 +293,9 @@ impl Runtime<'_> {
                 .hint("raise linux.resources.memory.limit");
         }
         match pidfd::wait(&made.pidfd) {
-            Ok(Exit::Signal(signal)) => Error::new(format!("the container's init was ended by signal {signal}")),
+            Ok(Exit::Signal(signal)) => {
+                Error::new(format!("the container's init was ended by signal {signal}"))
+            }
             Ok(exit) => Error::new(format!("the container's init ended with code {}", exit.code())),
             Err(error) => error,
         }
@@ -297,7 +305,9 @@ impl Runtime<'_> {
         let call = |errno| Error::sys(format!("prlimit(soft {soft}, hard {hard})"), errno);
         attributes::set_limit(self.pid()?, resource, soft, hard).map_err(|errno| match errno {
             Errno::EPERM => call(errno)
-                .because("a hard limit can be raised only with CAP_SYS_RESOURCE, which the runtime does not have")
+                .because(
+                    "a hard limit can be raised only with CAP_SYS_RESOURCE, which the runtime does not have",
+                )
                 .hint("ask for at most the hard limit of the process that runs isolate ('ulimit -H')"),
             _ => call(errno),
         })

@@ -73,7 +73,8 @@ impl Cgroup {
             if let Some(name) = unknown {
                 return Err(Error::new(format!("unknown controller {name:?} in SUB_CGROUP {word:?}")));
             }
-            let wanted = |group: &OpenGroup| controllers.is_empty() || controllers.iter().any(|name| group.has(name));
+            let wanted =
+                |group: &OpenGroup| controllers.is_empty() || controllers.iter().any(|name| group.has(name));
             for group in self.groups.iter_mut().filter(|group| wanted(group)) {
                 enter_below(group, path)?;
             }

@@ -129,7 +129,9 @@ impl<'a> Prepared<'a> {
                 saved.replace(Some(state));
                 Ok(())
             },
-            child_signals: &|| signals.map_or(Ok(()), |signals| signals.unblock_in_child().call(|| "sigprocmask")),
+            child_signals: &|| {
+                signals.map_or(Ok(()), |signals| signals.unblock_in_child().call(|| "sigprocmask"))
+            },
         };
         let made = apply::carry_out(work)?;
         let saved = saved.into_inner().ok_or_else(|| Error::new("the plan never commits"))?;
@@ -303,8 +305,10 @@ pub(super) fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     let temporary = parent.join(format!(".{name}.{}", std::process::id()));
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(&temporary);
     let mut file = file.call(|| format!("open({temporary:?})")).at(place)?;
-    let written = std::io::Write::write_all(&mut file, pid.to_string().as_bytes()).call(|| format!("write({temporary:?})"));
-    let renamed = written.and_then(|()| std::fs::rename(&temporary, path).call(|| format!("rename({path:?})")));
+    let written = std::io::Write::write_all(&mut file, pid.to_string().as_bytes())
+        .call(|| format!("write({temporary:?})"));
+    let renamed =
+        written.and_then(|()| std::fs::rename(&temporary, path).call(|| format!("rename({path:?})")));
     if renamed.is_err() {
         let _ = unlinkat(nix::fcntl::AT_FDCWD, &temporary, UnlinkatFlags::NoRemoveDir);
     }

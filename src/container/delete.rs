@@ -36,7 +36,9 @@ fn half_made(folder: Folder, force: bool) -> Result<()> {
     if force {
         return Ok(());
     }
-    Err(Error::new("container does not exist").kind(Kind::NotFound).hint("what an interrupted create had left was removed"))
+    Err(Error::new("container does not exist")
+        .kind(Kind::NotFound)
+        .hint("what an interrupted create had left was removed"))
 }
 
 fn delete_locked(folder: Folder, saved: &Saved, forced: bool) -> Result<()> {

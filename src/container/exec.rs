@@ -67,7 +67,9 @@ fn check_status(folder: &Folder, saved: &Saved, options: &ExecOptions) -> Result
     let refuse = |text: &str| Err(Error::new(text).kind(Kind::WrongState));
     match status(folder, saved)? {
         Status::Stopped => refuse("cannot exec in a stopped container"),
-        Status::Paused if !options.ignore_paused => refuse("cannot exec in a paused container (use --ignore-paused to override)"),
+        Status::Paused if !options.ignore_paused => {
+            refuse("cannot exec in a paused container (use --ignore-paused to override)")
+        }
         _ => Ok(()),
     }
 }
@@ -134,7 +136,8 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
             set.insert(capability);
             Some(set)
         };
-        let (bounding, effective, permitted) = (add(sets.bounding()), add(sets.effective()), add(sets.permitted()));
+        let (bounding, effective, permitted) =
+            (add(sets.bounding()), add(sets.effective()), add(sets.permitted()));
         let is_inheritable = sets.inheritable().as_ref().is_some_and(|set| set.contains(&capability));
         if is_inheritable {
             let ambient = add(sets.ambient());
@@ -151,7 +154,11 @@ fn add_capabilities(process: &mut Process, names: &[String]) -> Result<()> {
 fn no_capabilities() -> LinuxCapabilities {
     let mut sets = LinuxCapabilities::default();
     let none = || Some(oci_spec::runtime::Capabilities::default());
-    sets.set_bounding(none()).set_effective(none()).set_permitted(none()).set_inheritable(none()).set_ambient(none());
+    sets.set_bounding(none())
+        .set_effective(none())
+        .set_permitted(none())
+        .set_inheritable(none())
+        .set_ambient(none());
     sets
 }
 
@@ -188,7 +195,8 @@ fn namespaces_to_join(saved: &Saved) -> Result<Vec<Namespace>> {
     for kind in Namespace::ALL {
         let name = kind.proc_name();
         let Ok(own) = namespace::own_inode(name) else { continue };
-        let theirs = namespace::inode(saved.pid, name).call(|| format!("stat(\"/proc/{}/ns/{name}\")", saved.pid))?;
+        let theirs =
+            namespace::inode(saved.pid, name).call(|| format!("stat(\"/proc/{}/ns/{name}\")", saved.pid))?;
         if own != theirs {
             joined.push(kind);
         }
@@ -222,7 +230,9 @@ fn join(plan: &Plan, saved: &Saved, options: &ExecOptions, signals: Option<&Sign
             }
             options.pid_file.as_ref().map_or(Ok(()), |path| write_pid_file(path, made.pid))
         },
-        child_signals: &|| signals.map_or(Ok(()), |signals| signals.unblock_in_child().call(|| "sigprocmask")),
+        child_signals: &|| {
+            signals.map_or(Ok(()), |signals| signals.unblock_in_child().call(|| "sigprocmask"))
+        },
     };
     process::set_dumpable(process::Dumpable::No)?;
     apply::carry_out(work)

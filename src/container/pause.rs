@@ -13,7 +13,8 @@ use crate::ids::ContainerId;
 /// When it is not running or has no freezer.
 pub fn pause(runtime: &Runtime, id: &ContainerId) -> Result<()> {
     let doing = || format!("cannot pause container '{id}'");
-    let cgroup = open(runtime, id, &[Status::Running, Status::Created], "container not running or created").doing(doing)?;
+    let cgroup = open(runtime, id, &[Status::Running, Status::Created], "container not running or created")
+        .doing(doing)?;
     cgroup.freeze().doing(doing)
 }
 

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::create::find;
 use super::{Runtime, State, Status};
-use crate::cgroup::{Cgroup, SavedGroup};
 use crate::cgroup::layout::Version;
+use crate::cgroup::{Cgroup, SavedGroup};
 use crate::error::{Call, Error, Explain, Kind, Result};
 use crate::ids::ContainerId;
 use crate::store::{Folder, Saved, Store};
@@ -112,7 +112,8 @@ fn read_state(folder: &Folder) -> Result<State> {
 /// When the folder has vanished.
 pub(super) fn to_state(folder: &Folder, saved: Saved, status: Status) -> Result<State> {
     let uid = nix::sys::stat::fstat(folder).call(|| "fstat(state folder)")?.st_uid;
-    let owner = if uid == 0 { "root".to_owned() } else { users::name_of(uid).unwrap_or_else(|| uid.to_string()) };
+    let owner =
+        if uid == 0 { "root".to_owned() } else { users::name_of(uid).unwrap_or_else(|| uid.to_string()) };
     Ok(State {
         oci_version: saved.oci_version,
         id: saved.id.to_string(),

@@ -10,7 +10,7 @@ use crate::apply::{hooks, undo};
 use crate::error::{Call, Error, Explain, Kind, Result};
 use crate::ids::ContainerId;
 use crate::oci::read::parse;
-use crate::plan::{HookKind, Hook};
+use crate::plan::{Hook, HookKind};
 use crate::store::{Folder, Saved};
 use crate::sys::starter;
 

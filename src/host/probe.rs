@@ -26,7 +26,11 @@ pub fn probe() -> Result<Host> {
     let (subuids, subgids, newidmap) = if sys_admin {
         (Vec::new(), Vec::new(), false)
     } else {
-        (ranges("/etc/subuid", uid), ranges("/etc/subgid", uid), has_program("newuidmap") && has_program("newgidmap"))
+        (
+            ranges("/etc/subuid", uid),
+            ranges("/etc/subgid", uid),
+            has_program("newuidmap") && has_program("newgidmap"),
+        )
     };
     Ok(Host {
         kernel: kernel()?,
@@ -39,7 +43,8 @@ pub fn probe() -> Result<Host> {
         subgids,
         newidmap,
         cgroups: cgroup::probe::probe()?,
-        apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with(b"Y")),
+        apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
+            .is_ok_and(|text| text.starts_with(b"Y")),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
         namespaces: namespaces(),
     })
@@ -63,7 +68,12 @@ fn ranges(path: &str, uid: u32) -> Vec<(u32, u32)> {
     let content = std::fs::read_to_string(path).unwrap_or_default();
     let name = crate::sys::users::name_of(uid);
     let is_own = |owner: &str| owner.parse() == Ok(uid) || name.as_deref() == Some(owner);
-    content.lines().filter_map(parse_range).filter(|(owner, ..)| is_own(owner)).map(|(_, first, count)| (first, count)).collect()
+    content
+        .lines()
+        .filter_map(parse_range)
+        .filter(|(owner, ..)| is_own(owner))
+        .map(|(_, first, count)| (first, count))
+        .collect()
 }
 
 fn parse_range(line: &str) -> Option<(&str, u32, u32)> {

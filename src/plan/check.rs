@@ -19,9 +19,8 @@ pub fn check(plan: &Plan) -> Result<()> {
     ];
     match rules.iter().find(|(_, holds)| !holds(plan)) {
         None => Ok(()),
-        Some((rule, _)) => {
-            Err(Error::new(format!("the plan breaks the rule \"{rule}\"")).hint("this is a bug: please report it"))
-        }
+        Some((rule, _)) => Err(Error::new(format!("the plan breaks the rule \"{rule}\""))
+            .hint("this is a bug: please report it")),
     }
 }
 
@@ -43,7 +42,10 @@ fn host_paths_before_pivot(plan: &Plan) -> bool {
     let on_host = |planned: &Planned| {
         matches!(
             planned.step,
-            Step::OpenSource { .. } | Step::BindRoot { .. } | Step::JoinNamespace { .. } | Step::Chroot { .. }
+            Step::OpenSource { .. }
+                | Step::BindRoot { .. }
+                | Step::JoinNamespace { .. }
+                | Step::Chroot { .. }
         )
     };
     !plan.steps[pivot..].iter().any(on_host)
@@ -73,6 +75,7 @@ fn words_are_paired(plan: &Plan) -> bool {
 
 fn privileges_last(plan: &Plan) -> bool {
     let Some(user) = position(plan, |step| matches!(step, Step::User { .. })) else { return false };
-    let needs_root = |planned: &Planned| planned.stage < Stage::Last || matches!(planned.step, Step::BoundingSet { .. });
+    let needs_root =
+        |planned: &Planned| planned.stage < Stage::Last || matches!(planned.step, Step::BoundingSet { .. });
     !plan.steps[user..].iter().any(needs_root)
 }

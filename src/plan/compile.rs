@@ -79,7 +79,8 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     }
     plan_join_cgroups(&mut plan, &namespaces, &groups);
     if namespaces.is_new(Namespace::Mount) {
-        let around = root::Around { spec, bundle, namespaces: &namespaces, gid_maps: &maps.gid, options, host };
+        let around =
+            root::Around { spec, bundle, namespaces: &namespaces, gid_maps: &maps.gid, options, host };
         root::plan_root(&mut plan, &around)?;
     } else {
         root::plan_shared_root(&mut plan, spec, bundle)?;
@@ -110,9 +111,7 @@ pub fn compile_exec(
     let mut plan = Plan::default();
     // The child must be born in the pid namespace; an ordinary user may enter that only after the user
     // namespace, the host's root would lose its rights to the cgroups there.
-    let first = |kind: &Namespace| {
-        *kind == Namespace::Pid || (!host.sys_admin && *kind == Namespace::User)
-    };
+    let first = |kind: &Namespace| *kind == Namespace::Pid || (!host.sys_admin && *kind == Namespace::User);
     let (early, late): (Vec<_>, Vec<_>) = joined.iter().copied().partition(first);
     if !early.is_empty() {
         plan.push(Stage::Host, "default", Step::JoinContainer { namespaces: early });
@@ -203,7 +202,9 @@ fn refuse_unprivileged(namespaces: &Namespaces, host: &Host) -> Result<()> {
     }
     Err(Error::new("an ordinary user can only make containers with a user namespace")
         .at("linux.namespaces")
-        .hint("add {\"type\": \"user\"} with uidMappings and gidMappings ('isolate spec --rootless' shows how)"))
+        .hint(
+            "add {\"type\": \"user\"} with uidMappings and gidMappings ('isolate spec --rootless' shows how)",
+        ))
 }
 
 fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, host: &Host) {

@@ -60,7 +60,9 @@ pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mu
     for (index, mount) in spec.mounts().iter().flatten().enumerate() {
         let why = format!("mounts[{index}]");
         let place = || format!("{why} {}", mount.destination().display());
-        let options = mount_options::parse(mount.options().as_deref().unwrap_or_default(), mount.typ().as_deref()).at(place)?;
+        let options =
+            mount_options::parse(mount.options().as_deref().unwrap_or_default(), mount.typ().as_deref())
+                .at(place)?;
         refuse_words_of_crun(&options).at(place)?;
         let target = RootPath::new(mount.destination());
         check_proc(mount, &target).at(place)?;
@@ -68,7 +70,8 @@ pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mu
             _ if is_bind(mount) => plan_bind(plan, mount, &options, &why, around, slots)?,
             "cgroup" | "cgroup2" => plan_cgroup(plan, &target, &options, &why, around),
             fstype => {
-                let late = options.set.has(libc::MS_RDONLY) && (fstype == "tmpfs" || target.as_path() == Path::new("/dev"));
+                let late = options.set.has(libc::MS_RDONLY)
+                    && (fstype == "tmpfs" || target.as_path() == Path::new("/dev"));
                 if late {
                     deferred.push((target.clone(), why.clone()));
                 }
@@ -211,13 +214,7 @@ fn filesystem_data(fstype: &str, options: &MountOptions, around: &Around<'_>) ->
     kept.filter(|option| !option.is_empty()).collect::<Vec<_>>().join(",")
 }
 
-fn plan_cgroup(
-    plan: &mut Plan,
-    target: &RootPath,
-    options: &MountOptions,
-    why: &str,
-    around: &Around<'_>,
-) {
+fn plan_cgroup(plan: &mut Plan, target: &RootPath, options: &MountOptions, why: &str, around: &Around<'_>) {
     let hierarchies = &around.host.cgroups.hierarchies;
     let v1: Vec<_> = hierarchies.iter().filter(|one| one.version == Version::V1).collect();
     let v2 = hierarchies.iter().find(|one| one.version == Version::V2);

@@ -72,7 +72,9 @@ impl fmt::Display for Step {
             Step::JoinContainer { namespaces } => write!(f, "join the container's {}", list(namespaces)),
             Step::EnterRoot => write!(f, "enter the container's root"),
             Step::WriteIdMaps { uid, gid, writer } => {
-                let lines = |maps: &[super::IdMap]| maps.iter().map(|map| map.to_string()).collect::<Vec<_>>().join(", ");
+                let lines = |maps: &[super::IdMap]| {
+                    maps.iter().map(|map| map.to_string()).collect::<Vec<_>>().join(", ")
+                };
                 write!(f, "write id maps ({writer:?}): users {}; groups {}", lines(uid), lines(gid))
             }
             Step::BecomeRoot => write!(f, "become root of the user namespace"),
@@ -93,14 +95,17 @@ impl fmt::Display for Step {
             }
             Step::MountFs { target, fstype, flags, data, attributes, .. } => {
                 let flags = nix::mount::MsFlags::from_bits_truncate(*flags);
-                let names: Vec<_> = flags.iter_names().map(|(name, _)| name.trim_start_matches("MS_")).collect();
+                let names: Vec<_> =
+                    flags.iter_names().map(|(name, _)| name.trim_start_matches("MS_")).collect();
                 let names = names.join(",").to_lowercase();
                 write!(f, "mount {fstype} on {target} ({names}) {data}{}", show(attributes))
             }
             Step::BindCgroup { hierarchy, target, attributes } => {
                 write!(f, "bind the container's {hierarchy} cgroup on {target}{}", show(attributes))
             }
-            Step::Remount { target, attributes } => write!(f, "change the mount at {target}{}", show(attributes)),
+            Step::Remount { target, attributes } => {
+                write!(f, "change the mount at {target}{}", show(attributes))
+            }
             Step::MakeDevice { path, kind, major, minor, mode, uid, gid } => {
                 write!(f, "mknod {path} {kind} {major}:{minor} mode {mode:04o} owner {uid}:{gid}")
             }
@@ -113,7 +118,9 @@ impl fmt::Display for Step {
             Step::Pivot => write!(f, "pivot_root, and detach the host's root"),
             Step::MoveRoot => write!(f, "move the root to / and chroot (no pivot)"),
             Step::Chroot { path } => write!(f, "chroot to {}", path.display()),
-            Step::Console { to, size, .. } => write!(f, "a terminal for the program, its master to the {to:?}, size {size:?}"),
+            Step::Console { to, size, .. } => {
+                write!(f, "a terminal for the program, its master to the {to:?}, size {size:?}")
+            }
             Step::LoopbackUp => write!(f, "bring lo up"),
             Step::Hostname { name } => write!(f, "sethostname {name}"),
             Step::Domainname { name } => write!(f, "setdomainname {name}"),
@@ -124,17 +131,23 @@ impl fmt::Display for Step {
             Step::OomScore { value, .. } => write!(f, "oom_score_adj {value}"),
             Step::Personality { persona } => write!(f, "personality {persona:#x}"),
             Step::Scheduler(scheduler) => write!(f, "{scheduler:?}"),
-            Step::IoPriority { value } => write!(f, "I/O priority class {} level {}", value >> 13, value & 0x1fff),
+            Step::IoPriority { value } => {
+                write!(f, "I/O priority class {} level {}", value >> 13, value & 0x1fff)
+            }
             Step::ExecLabel { label, .. } => write!(f, "label at exec: {label}"),
             Step::OwnStdio { uid } => write!(f, "give the standard streams to user {uid}"),
             Step::NoNewPrivileges => write!(f, "no new privileges"),
             Step::BoundingSet { keep } => write!(f, "bounding set: {}", capabilities(keep)),
-            Step::User { uid, gid, groups, .. } => write!(f, "become user {uid} group {gid} further groups {groups:?}"),
+            Step::User { uid, gid, groups, .. } => {
+                write!(f, "become user {uid} group {gid} further groups {groups:?}")
+            }
             Step::Umask { mask } => write!(f, "umask {mask:04o}"),
             Step::Cwd { path } => write!(f, "chdir {}", path.display()),
             Step::FindExecutable { args, .. } => write!(f, "look up the program of {args:?}"),
             Step::AwaitStart => write!(f, "wait for 'isolate start'"),
-            Step::Seccomp(filter) => write!(f, "load a seccomp filter of {} instructions", filter.program.len()),
+            Step::Seccomp(filter) => {
+                write!(f, "load a seccomp filter of {} instructions", filter.program.len())
+            }
             Step::Capabilities(sets) => write!(
                 f,
                 "capabilities: effective {}; permitted {}; inheritable {}; ambient {}",
@@ -163,7 +176,8 @@ fn capabilities(names: &[String]) -> String {
 
 fn propagation_name(flags: u64) -> String {
     let flags = nix::mount::MsFlags::from_bits_truncate(flags);
-    let names: Vec<_> = flags.iter_names().map(|(name, _)| name.trim_start_matches("MS_").to_lowercase()).collect();
+    let names: Vec<_> =
+        flags.iter_names().map(|(name, _)| name.trim_start_matches("MS_").to_lowercase()).collect();
     names.join("+")
 }
 
@@ -174,8 +188,11 @@ fn show(attributes: &super::Attributes) -> String {
         ("set on all below", attributes.recursive_set),
         ("clear on all below", attributes.recursive_clear),
     ];
-    let mut text: Vec<String> =
-        parts.iter().filter(|(_, bits)| *bits != 0).map(|(name, bits)| format!("{name} {}", bit_names(*bits))).collect();
+    let mut text: Vec<String> = parts
+        .iter()
+        .filter(|(_, bits)| *bits != 0)
+        .map(|(name, bits)| format!("{name} {}", bit_names(*bits)))
+        .collect();
     text.extend(attributes.propagation.iter().map(|flags| propagation_name(*flags)));
     if text.is_empty() { String::new() } else { format!(", {}", text.join(", ")) }
 }

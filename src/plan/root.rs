@@ -172,7 +172,7 @@ fn plan_notify(plan: &mut Plan, options: &Options, slots: &mut Slot) {
 
 fn dev_folder(spec: &Spec) -> DevFolder {
     let mut mounts = spec.mounts().iter().flatten();
-    let bound = mounts.any(|mount| RootPath::new(mount.destination()) == RootPath::new("/dev") && mounts::is_bind(mount));
+    let bound = mounts
+        .any(|mount| RootPath::new(mount.destination()) == RootPath::new("/dev") && mounts::is_bind(mount));
     if bound { DevFolder::Bound } else { DevFolder::Own }
 }
-

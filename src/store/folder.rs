@@ -39,7 +39,8 @@ impl Store {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
             Err(errno) => {
-                return Err(Error::sys(format!("open({path:?})"), errno).because("the state root must be a real folder"));
+                return Err(Error::sys(format!("open({path:?})"), errno)
+                    .because("the state root must be a real folder"));
             }
         };
         let owner = fstat(&fd).call(|| format!("fstat({path:?})"))?.st_uid;
@@ -150,8 +151,10 @@ impl Folder {
                 Ok(lock) => break lock,
                 Err((unlocked, Errno::EAGAIN | Errno::EINTR)) if Instant::now() < deadline => fd = unlocked,
                 Err((_, Errno::EAGAIN)) => {
-                    return Err(Error::new("another command has been working on this container for ten seconds")
-                        .hint("wait for it, or find and end it"));
+                    return Err(Error::new(
+                        "another command has been working on this container for ten seconds",
+                    )
+                    .hint("wait for it, or find and end it"));
                 }
                 Err((_, errno)) => return Err(Error::sys(format!("flock({:?})", self.path), errno)),
             }
@@ -192,7 +195,8 @@ impl Folder {
             file.write_all(content).call(|| format!("write({:?})", self.path.join(&temporary)))
         });
         let renamed = result.and_then(|()| {
-            nix::fcntl::renameat(self, temporary.as_str(), self, name).call(|| format!("rename({:?})", self.path.join(name)))
+            nix::fcntl::renameat(self, temporary.as_str(), self, name)
+                .call(|| format!("rename({:?})", self.path.join(name)))
         });
         if renamed.is_err() {
             let _ = unlinkat(self, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
@@ -223,7 +227,10 @@ impl Folder {
         let call = || format!("read({:?})", self.path.join(name));
         file.take(LARGEST_FILE + 1).read_to_end(&mut content).call(call)?;
         if content.len() as u64 > LARGEST_FILE {
-            return Err(Error::new(format!("{:?} is too large to be a file of this runtime", self.path.join(name))));
+            return Err(Error::new(format!(
+                "{:?} is too large to be a file of this runtime",
+                self.path.join(name)
+            )));
         }
         Ok(Some(content))
     }

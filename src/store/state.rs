@@ -61,7 +61,9 @@ impl Saved {
             .hint(|| "remove the container with 'isolate delete --force'")?;
         if saved.version > VERSION {
             let text = format!("the state has version {}, this binary knows up to {VERSION}", saved.version);
-            return Err(Error::new(text).at(place()).hint("use the isolate that made the container, or a newer one"));
+            return Err(Error::new(text)
+                .at(place())
+                .hint("use the isolate that made the container, or a newer one"));
         }
         Ok(Some(saved))
     }

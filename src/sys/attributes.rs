@@ -91,7 +91,8 @@ pub fn join_session_keyring(name: &str) -> Result<()> {
     let text = CString::new(name).map_err(|_| Error::new("the name holds a NUL byte"))?;
     // SAFETY: `text` is NUL-terminated and outlives the call.
     let key = unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, text.as_ptr()) };
-    let key = Errno::result(key).map_err(|errno| Error::sys(format!("keyctl(JOIN_SESSION_KEYRING, {name:?})"), errno))?;
+    let key = Errno::result(key)
+        .map_err(|errno| Error::sys(format!("keyctl(JOIN_SESSION_KEYRING, {name:?})"), errno))?;
     // The container's root shall find and link its own keys: runc gives the user all rights but setattr.
     const OWNER_ALL: u32 = 0x3f1f_0000;
     // SAFETY: the call takes numbers.
@@ -115,7 +116,8 @@ pub fn loopback_up() -> Result<()> {
     request.ifr_name[1] = b'o' as libc::c_char;
     request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
     // SAFETY: `request` is a whole ifreq that outlives the call.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) };
+    let result =
+        unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS as libc::Ioctl, &raw const request) };
     Errno::result(result).map(drop).map_err(call("ioctl(SIOCSIFFLAGS, \"lo\")"))
 }
 

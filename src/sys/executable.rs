@@ -29,7 +29,8 @@ const OWN: &str = "/proc/self/exe";
 /// # Errors
 /// When neither way is open.
 pub fn protect() -> Result<()> {
-    let own = nix::fcntl::open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty()).call(|| format!("open({OWN:?})"))?;
+    let own = nix::fcntl::open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
+        .call(|| format!("open({OWN:?})"))?;
     if is_protected(&own)? {
         return Ok(());
     }
@@ -43,13 +44,15 @@ pub fn protect() -> Result<()> {
 
 fn is_protected(own: &OwnedFd) -> Result<bool> {
     let flags = fstatvfs(own).call(|| format!("fstatvfs({OWN:?})"))?.flags();
-    let sealed = fcntl(own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0);
+    let sealed =
+        fcntl(own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0);
     Ok(flags.contains(FsFlags::ST_RDONLY) || sealed)
 }
 
 fn read_only_clone() -> Result<OwnedFd> {
     let clone = mount::clone_tree(Path::new(OWN), Depth::One)?;
-    mount::set_attributes(&clone, Depth::One, libc::MOUNT_ATTR_RDONLY, 0, 0).call(|| "mount_setattr(executable)")?;
+    mount::set_attributes(&clone, Depth::One, libc::MOUNT_ATTR_RDONLY, 0, 0)
+        .call(|| "mount_setattr(executable)")?;
     Ok(clone)
 }
 
@@ -59,13 +62,16 @@ fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
     let (mut from, mut to) = (std::fs::File::from(own), std::fs::File::from(copy));
     std::io::copy(&mut from, &mut to).call(|| "copy(executable)")?;
     to.rewind().call(|| "lseek(memfd)")?;
-    let seals = SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
+    let seals =
+        SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
     fcntl(&to, FcntlArg::F_ADD_SEALS(seals)).call(|| "fcntl(F_ADD_SEALS)")?;
     Ok(OwnedFd::from(to))
 }
 
 fn execute_again(program: &impl AsFd) -> Result<()> {
-    let string = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| Error::new("there is a NUL byte in the arguments"));
+    let string = |text: &OsStr| {
+        CString::new(text.as_bytes()).map_err(|_| Error::new("there is a NUL byte in the arguments"))
+    };
     let args = std::env::args_os().map(|arg| string(&arg)).collect::<Result<Vec<_>>>()?;
     let env = std::env::vars_os().map(|(key, value)| {
         let pair = [key.as_bytes(), b"=", value.as_bytes()].concat();
@@ -78,6 +84,15 @@ fn execute_again(program: &impl AsFd) -> Result<()> {
     let (arg_pointers, env_pointers) = (pointers(&args), pointers(&env));
     let fd = program.as_fd().as_raw_fd();
     // SAFETY: both arrays end with null and hold NUL-terminated strings that outlive the call.
-    unsafe { libc::syscall(libc::SYS_execveat, fd, c"".as_ptr(), arg_pointers.as_ptr(), env_pointers.as_ptr(), libc::AT_EMPTY_PATH) };
+    unsafe {
+        libc::syscall(
+            libc::SYS_execveat,
+            fd,
+            c"".as_ptr(),
+            arg_pointers.as_ptr(),
+            env_pointers.as_ptr(),
+            libc::AT_EMPTY_PATH,
+        )
+    };
     Err(Error::sys("execveat(own executable)", Errno::last()))
 }

@@ -27,7 +27,8 @@ pub enum Depth {
 /// The call's.
 pub fn clone_tree(path: &Path, depth: Depth) -> Result<OwnedFd> {
     let call = || format!("open_tree({path:?})");
-    let name = CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Error::new("the path holds a NUL byte"))?;
+    let name = CString::new(path.as_os_str().as_encoded_bytes())
+        .map_err(|_| Error::new("the path holds a NUL byte"))?;
     open_tree(libc::AT_FDCWD, &name, depth, 0).map_err(|errno| Error::sys(call(), errno))
 }
 
@@ -57,7 +58,8 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
     let flags = libc::MOVE_MOUNT_F_EMPTY_PATH | libc::MOVE_MOUNT_T_EMPTY_PATH;
     let (mount, target) = (mount.as_fd().as_raw_fd(), target.as_fd().as_raw_fd());
     // SAFETY: both paths are empty, NUL-terminated strings; the descriptors are open.
-    let result = unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), target, c"".as_ptr(), flags) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), target, c"".as_ptr(), flags) };
     Errno::result(result).map(drop)
 }
 
@@ -65,7 +67,13 @@ pub fn attach(mount: impl AsFd, target: impl AsFd) -> Result<(), Errno> {
 ///
 /// # Errors
 /// The errno; EPERM also when a flag is locked by an outer user namespace.
-pub fn set_attributes(mount: impl AsFd, depth: Depth, set: u64, clear: u64, propagation: u64) -> Result<(), Errno> {
+pub fn set_attributes(
+    mount: impl AsFd,
+    depth: Depth,
+    set: u64,
+    clear: u64,
+    propagation: u64,
+) -> Result<(), Errno> {
     // SAFETY: mount_attr is plain integers, for which all zeroes is a valid value.
     let mut attributes: libc::mount_attr = unsafe { std::mem::zeroed() };
     attributes.attr_set = set;
@@ -76,7 +84,14 @@ pub fn set_attributes(mount: impl AsFd, depth: Depth, set: u64, clear: u64, prop
     // SAFETY: the path is an empty, NUL-terminated string; `attributes` outlives the call and has the
     // size that is given.
     let result = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, fd, c"".as_ptr(), flags, &raw const attributes, size_of::<libc::mount_attr>())
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            fd,
+            c"".as_ptr(),
+            flags,
+            &raw const attributes,
+            size_of::<libc::mount_attr>(),
+        )
     };
     Errno::result(result).map(drop)
 }
@@ -97,16 +112,19 @@ pub fn mount_at(target: impl AsFd, fstype: &str, source: &str, flags: u64, data:
 /// The errno of the first call that failed.
 pub fn new_empty_folder() -> Result<OwnedFd, Errno> {
     // SAFETY: the name is NUL-terminated.
-    let context = Errno::result(unsafe { libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), libc::FSOPEN_CLOEXEC) })?;
+    let context =
+        Errno::result(unsafe { libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), libc::FSOPEN_CLOEXEC) })?;
     // SAFETY: the call returned a new descriptor that nobody else owns.
     let context = unsafe { OwnedFd::from_raw_fd(context as i32) };
     for (key, value) in [(c"nr_inodes", c"2"), (c"nr_blocks", c"1"), (c"mode", c"0755")] {
         configure(&context, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr())?;
     }
     configure(&context, FSCONFIG_CMD_CREATE, std::ptr::null(), std::ptr::null())?;
-    let attributes = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    let attributes =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     // SAFETY: the call takes a descriptor that is open, and numbers.
-    let fd = unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), libc::FSMOUNT_CLOEXEC, attributes) };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), libc::FSMOUNT_CLOEXEC, attributes) };
     let fd = Errno::result(fd)?;
     // SAFETY: the call returned a new descriptor that nobody else owns.
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
@@ -117,7 +135,12 @@ const FSCONFIG_SET_STRING: u32 = 1;
 /// linux/mount.h, enum fsconfig_command.
 const FSCONFIG_CMD_CREATE: u32 = 6;
 
-fn configure(context: &OwnedFd, command: u32, key: *const libc::c_char, value: *const libc::c_char) -> Result<(), Errno> {
+fn configure(
+    context: &OwnedFd,
+    command: u32,
+    key: *const libc::c_char,
+    value: *const libc::c_char,
+) -> Result<(), Errno> {
     // SAFETY: both strings are NUL-terminated constants, or null where the command takes none.
     let result = unsafe { libc::syscall(libc::SYS_fsconfig, context.as_raw_fd(), command, key, value, 0) };
     Errno::result(result).map(drop)
@@ -129,7 +152,8 @@ fn configure(context: &OwnedFd, command: u32, key: *const libc::c_char, value: *
 /// The call's.
 pub fn set_propagation(path: &Path, flags: u64) -> Result<()> {
     let flags = MsFlags::from_bits_retain(flags);
-    nix::mount::mount(None::<&str>, path, None::<&str>, flags, None::<&str>).call(|| format!("mount({path:?}, {flags:?})"))
+    nix::mount::mount(None::<&str>, path, None::<&str>, flags, None::<&str>)
+        .call(|| format!("mount({path:?}, {flags:?})"))
 }
 
 /// Makes the current folder the root, with the old root on top of it at the same place; then uncovers the
@@ -138,8 +162,12 @@ pub fn set_propagation(path: &Path, flags: u64) -> Result<()> {
 /// # Errors
 /// The first call's that failed.
 pub fn pivot_into(new_root: impl AsFd) -> Result<()> {
-    let old_root = nix::fcntl::open("/", nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_DIRECTORY, nix::sys::stat::Mode::empty())
-        .call(|| "open(\"/\")")?;
+    let old_root = nix::fcntl::open(
+        "/",
+        nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_DIRECTORY,
+        nix::sys::stat::Mode::empty(),
+    )
+    .call(|| "open(\"/\")")?;
     nix::unistd::fchdir(new_root.as_fd()).call(|| "fchdir(root)")?;
     nix::unistd::pivot_root(".", ".").call(|| "pivot_root(\".\", \".\")")?;
     nix::unistd::fchdir(&old_root).call(|| "fchdir(old root)")?;
@@ -155,7 +183,8 @@ pub fn pivot_into(new_root: impl AsFd) -> Result<()> {
 /// The first call's that failed.
 pub fn move_into(new_root: impl AsFd) -> Result<()> {
     nix::unistd::fchdir(new_root.as_fd()).call(|| "fchdir(root)")?;
-    nix::mount::mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>).call(|| "mount(\".\", \"/\", MS_MOVE)")?;
+    nix::mount::mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+        .call(|| "mount(\".\", \"/\", MS_MOVE)")?;
     nix::unistd::chroot(".").call(|| "chroot(\".\")")?;
     nix::unistd::chdir("/").call(|| "chdir(\"/\")")
 }
