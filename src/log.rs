@@ -62,6 +62,11 @@ pub fn warning(message: impl fmt::Display) {
     write(Level::Warning, &message);
 }
 
+/// Whether [`debug`] writes anything: for callers whose message costs something.
+pub fn is_debug() -> bool {
+    SETTINGS.get().is_some_and(|settings| settings.level == Level::Debug)
+}
+
 /// Logs what is being done.
 pub fn debug(message: impl fmt::Display) {
     write(Level::Debug, &message);

@@ -108,7 +108,7 @@ impl<'a> Child<'a> {
             Step::JoinContainer { namespaces } => self.join_container(namespaces),
             Step::EnterRoot => self.enter_root(),
             Step::BecomeRoot => process::become_root(),
-            Step::Tell { token } => self.channel.tell(*token, &[]),
+            Step::Tell { token } => self.tell(*token),
             Step::Await { token } => self.wait_for(*token),
             Step::JoinCgroups => self.join_cgroups(),
             Step::SessionKeyring { name } => process::session_keyring(name),
@@ -145,6 +145,7 @@ impl<'a> Child<'a> {
             Step::Sysctl { key, value } => process::sysctl(self, key, value),
             Step::ReadonlyPath { path } => mounts::make_read_only(self, path),
             Step::MaskPath { path } => mounts::mask(self, path),
+            Step::Rlimit { resource, soft, hard, .. } => process::set_limit(*resource, *soft, *hard),
             Step::Personality { persona } => attributes::set_personality(*persona).call(|| "personality"),
             Step::Scheduler(wanted) => process::set_scheduler(wanted),
             Step::IoPriority { value } => {
@@ -158,7 +159,7 @@ impl<'a> Child<'a> {
                 process::become_user(*uid, *gid, groups.as_deref(), effective)
             }
             Step::Umask { mask } => process::set_umask(*mask),
-            Step::Cwd { path } => process::enter_folder(path),
+            Step::Cwd { path } => process::enter_folder(self, path),
             Step::FindExecutable { args, env } => process::find_program(self, args, env),
             Step::AwaitStart => self.wait_for_start(),
             Step::Seccomp(filter) => process::load_filter(filter),
@@ -171,7 +172,6 @@ impl<'a> Child<'a> {
             | Step::WriteIdMaps { .. }
             | Step::MakeCgroup(_)
             | Step::LimitCgroup { .. }
-            | Step::Rlimit { .. }
             | Step::OomScore { .. } => Err(Error::new("the child has no way to do this")),
         }
     }
@@ -196,14 +196,19 @@ impl<'a> Child<'a> {
     }
 
     fn heard(&mut self, token: Token, fds: Vec<OwnedFd>) -> Result<()> {
-        match token {
-            Token::Cgroup => self.tasks = fds,
-            Token::Commit => {
-                set_parent_death(ParentDeath::IsIgnored)?;
-            }
-            _ => {}
+        if token == Token::Cgroup {
+            self.tasks = fds;
         }
         Ok(())
+    }
+
+    /// From "ready" on the child waits on the channel, whose end tells of the runtime's death: a runtime
+    /// that commits and ends at once must not take the child with it.
+    fn tell(&mut self, token: Token) -> Result<()> {
+        if token == Token::Ready {
+            set_parent_death(ParentDeath::IsIgnored)?;
+        }
+        self.channel.tell(token, &[])
     }
 
     fn join_cgroups(&mut self) -> Result<()> {

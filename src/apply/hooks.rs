@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{Read, Seek, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,12 @@ fn run(hook: &Hook, state: &[u8]) -> Result<()> {
     let _ = output.rewind();
     let _ = output.take(LONGEST_OUTPUT).read_to_end(&mut words);
     let words = String::from_utf8_lossy(&words);
-    Err(Error::new(format!("{:?}: {status}, output: {:?}", hook.path, words.trim())))
+    let end = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (_, Some(signal)) => format!("ended by signal {signal}"),
+        _ => status.to_string(),
+    };
+    Err(Error::new(format!("{:?}: {end}, output: {:?}", hook.path, words.trim())))
 }
 
 fn spawn(hook: &Hook, output: &File) -> Result<Child> {
@@ -70,6 +75,7 @@ fn spawn(hook: &Hook, output: &File) -> Result<Child> {
     command.env_clear().envs(hook.env.iter().filter_map(|pair| pair.split_once('=')));
     let copy = || output.try_clone().call(|| "dup(hook output)");
     command.stdin(Stdio::piped()).stdout(copy()?).stderr(copy()?);
+    crate::sys::signal::unblock_in(&mut command);
     let call = || format!("exec({:?})", hook.path);
     command.spawn().call(call).map_err(|error| error.because("the hook cannot be run"))
 }

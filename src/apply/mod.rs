@@ -6,6 +6,7 @@
 //! | `runtime` | the runtime | host and beside: cgroups, clone, id maps, hooks, waiting |
 //! | `child` | the child | setup, inside, last: the walk over the steps |
 //! | `mounts` | the child | mounts, masks, read-only paths, pivot |
+//! | `copy_up` | the child | filling a tmpfs from the image |
 //! | `devices` | the child | nodes, links, the terminal |
 //! | `process` | the child | identity, capabilities, labels, the program |
 //! | `hooks` | both | running hooks |
@@ -14,6 +15,7 @@
 
 mod channel;
 mod child;
+mod copy_up;
 mod devices;
 pub mod hooks;
 mod idmaps;

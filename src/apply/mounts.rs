@@ -108,7 +108,7 @@ fn set_attributes(fd: impl AsFd, wanted: &Attributes) -> Result<()> {
 
 /// Mounts a filesystem.
 pub(super) fn mount_filesystem(child: &Child<'_>, step: &Step) -> Result<()> {
-    let Step::MountFs { target, fstype, source, flags, data, attributes, fallback } = step else {
+    let Step::MountFs { target, fstype, source, flags, data, attributes, fallback, copy_up } = step else {
         return Err(Error::new("not a mount"));
     };
     let root = child.root()?;
@@ -123,6 +123,9 @@ pub(super) fn mount_filesystem(child: &Child<'_>, step: &Step) -> Result<()> {
             return bind_instead(child, folder, target, *flags);
         }
         (Err(errno), _) => return Err(refused(fstype, target, &data, errno)),
+    }
+    if *copy_up {
+        super::copy_up::copy_up(&at, found(root, target)?)?;
     }
     if *attributes == Attributes::default() {
         return Ok(());

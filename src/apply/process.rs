@@ -177,10 +177,12 @@ pub(super) fn set_umask(mask: u32) -> Result<()> {
     Ok(())
 }
 
-/// Enters the working folder and makes sure that it lies in the container: a descriptor that leaked into
-/// it would otherwise be a way out (CVE-2024-21626).
-pub(super) fn enter_folder(path: &Path) -> Result<()> {
-    nix::unistd::chdir(path).call(|| format!("chdir({path:?})"))?;
+/// Enters the working folder. It is resolved in the root, never through `/proc/self/fd`: a descriptor that
+/// leaked into the container would otherwise be a way out (CVE-2024-21626).
+pub(super) fn enter_folder(child: &Child<'_>, path: &Path) -> Result<()> {
+    let folder = child.root()?.find(&RootPath::new(path))?;
+    let folder = folder.ok_or_else(|| Error::sys(format!("chdir({path:?})"), Errno::ENOENT))?;
+    nix::unistd::fchdir(&folder).call(|| format!("chdir({path:?})"))?;
     let inside = nix::unistd::getcwd().is_ok_and(|cwd| cwd.is_absolute());
     if inside {
         return Ok(());
@@ -196,30 +198,43 @@ pub(super) fn find_program(child: &mut Child<'_>, args: &[String], env: &[String
     let name = args.first().ok_or_else(|| Error::new("there is no command"))?;
     let path = match name.contains('/') {
         true => usable(name).map(|()| name.clone()),
-        false => search(name, env.get("PATH").map_or(DEFAULT_PATH, String::as_str)),
+        false => search(name, value_of(&env, "PATH").unwrap_or(DEFAULT_PATH)),
     };
     let path = path.map_err(|why| Error::new(format!("exec: {name:?}: {why}")))?;
     let strings = |text: String| CString::new(text).map_err(|_| Error::new("there is a NUL byte in it"));
-    let mut pairs: Vec<String> = env.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-    pairs.sort();
+    let pairs = env.into_iter().map(|(key, value)| format!("{key}={value}"));
     child.program = Some(Program {
         path: strings(path)?,
         args: args.iter().cloned().map(strings).collect::<Result<_>>()?,
-        env: pairs.into_iter().map(strings).collect::<Result<_>>()?,
+        env: pairs.map(strings).collect::<Result<_>>()?,
     });
     Ok(())
 }
 
-/// The last of several values counts; HOME comes from the container's `/etc/passwd` when it is not given.
-fn environment(child: &Child<'_>, env: &[String]) -> Result<HashMap<String, String>> {
-    let pairs = env.iter().filter_map(|pair| pair.split_once('='));
-    let mut env: HashMap<String, String> =
-        pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
-    if env.get("HOME").is_none_or(String::is_empty) {
-        let home = home_of(child, nix::unistd::getuid().as_raw()).unwrap_or_else(|| "/".to_owned());
-        env.insert("HOME".to_owned(), home);
+/// Pairs in the order of their names' first mention; the last of several values counts. HOME comes from the
+/// container's `/etc/passwd` when it is not given.
+fn environment(child: &Child<'_>, env: &[String]) -> Result<Vec<(String, String)>> {
+    let mut pairs: Vec<(String, String)> = Vec::new();
+    let mut places: HashMap<&str, usize> = HashMap::new();
+    for (key, value) in env.iter().filter_map(|pair| pair.split_once('=')) {
+        match places.get(key) {
+            Some(place) => pairs[*place].1 = value.to_owned(),
+            None => {
+                places.insert(key, pairs.len());
+                pairs.push((key.to_owned(), value.to_owned()));
+            }
+        }
     }
-    Ok(env)
+    if value_of(&pairs, "HOME").is_none_or(str::is_empty) {
+        let home = home_of(child, nix::unistd::getuid().as_raw()).unwrap_or_else(|| "/".to_owned());
+        pairs.retain(|(key, _)| key != "HOME");
+        pairs.push(("HOME".to_owned(), home));
+    }
+    Ok(pairs)
+}
+
+fn value_of<'a>(env: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    env.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 /// The file is the container's: it may be anything, of any size.
@@ -261,6 +276,14 @@ fn usable(path: &str) -> std::result::Result<(), String> {
     let executable =
         nix::unistd::faccessat(nix::fcntl::AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS);
     executable.map_err(|_| "permission denied".to_owned())
+}
+
+/// One of the process' own limits; raising a hard one takes a capability the program itself need not have.
+pub(super) fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let effective = caps::read(None, CapSet::Effective).map_err(explain("capget"))?;
+    raise_all()?;
+    super::runtime::set_limit(0, resource, soft, hard)?;
+    caps::set(None, CapSet::Effective, &effective).map_err(explain("capset(effective)"))
 }
 
 /// Without `noNewPrivileges` the kernel wants CAP_SYS_ADMIN for this.

@@ -44,6 +44,8 @@ pub struct Work<'a> {
 pub enum Deed<'a> {
     /// A cgroup will be made.
     Cgroup(&'a cgroup::Group),
+    /// It was not, after all: nothing of it is ours.
+    NotMade(&'a cgroup::Group),
     /// A process was made.
     Process(i32),
 }
@@ -133,6 +135,9 @@ fn kill_and_reap(made: &Made) {
 
 impl Runtime<'_> {
     fn step(&mut self, planned: &Planned) -> Result<()> {
+        if crate::log::is_debug() {
+            crate::log::debug(&planned.step);
+        }
         match &planned.step {
             Step::JoinNamespace { namespace, path } => self.join(*namespace, path),
             Step::JoinContainer { namespaces } => self.join_container(namespaces),
@@ -147,7 +152,7 @@ impl Runtime<'_> {
             Step::Hooks { kind, hooks } => {
                 hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind))
             }
-            Step::Rlimit { resource, soft, hard, .. } => self.set_limit(*resource, *soft, *hard),
+            Step::Rlimit { resource, soft, hard, .. } => set_limit(self.pid()?, *resource, *soft, *hard),
             Step::OomScore { value, lenient } => self.oom_score(*value, *lenient),
             other => Err(Error::new(format!("the runtime has no way to do this: {other}"))),
         }
@@ -203,9 +208,18 @@ impl Runtime<'_> {
         Ok(())
     }
 
+    /// A folder in use is another container's: it is refused before the journal takes it for ours, and
+    /// struck from the journal if it came to be between the two.
     fn make_cgroup(&mut self, group: &cgroup::Group) -> Result<()> {
+        cgroup::refuse_used(group)?;
         (self.work.journal)(Deed::Cgroup(group))?;
-        let made = cgroup::make(group)?;
+        let made = match cgroup::make(group) {
+            Ok(made) => made,
+            Err(error) => {
+                (self.work.journal)(Deed::NotMade(group))?;
+                return Err(error);
+            }
+        };
         let cgroup = match &mut self.made {
             Some(made) => &mut made.cgroup,
             None => &mut self.work.cgroup,
@@ -301,18 +315,6 @@ impl Runtime<'_> {
         }
     }
 
-    fn set_limit(&self, resource: u32, soft: u64, hard: u64) -> Result<()> {
-        let call = |errno| Error::sys(format!("prlimit(soft {soft}, hard {hard})"), errno);
-        attributes::set_limit(self.pid()?, resource, soft, hard).map_err(|errno| match errno {
-            Errno::EPERM => call(errno)
-                .because(
-                    "a hard limit can be raised only with CAP_SYS_RESOURCE, which the runtime does not have",
-                )
-                .hint("ask for at most the hard limit of the process that runs isolate ('ulimit -H')"),
-            _ => call(errno),
-        })
-    }
-
     fn oom_score(&self, value: i32, lenient: bool) -> Result<()> {
         let path = format!("/proc/{}/oom_score_adj", self.pid()?);
         match std::fs::write(&path, value.to_string()) {
@@ -320,6 +322,17 @@ impl Runtime<'_> {
             result => result.call(|| format!("write({path:?}, \"{value}\")")),
         }
     }
+}
+
+/// Sets a limit of process `pid`, 0 for the caller.
+pub(super) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let call = |errno| Error::sys(format!("prlimit(soft {soft}, hard {hard})"), errno);
+    attributes::set_limit(pid, resource, soft, hard).map_err(|errno| match errno {
+        Errno::EPERM => call(errno)
+            .because("a hard limit can be raised only with CAP_SYS_RESOURCE, which the runtime does not have")
+            .hint("ask for at most the hard limit of the process that runs isolate ('ulimit -H')"),
+        _ => call(errno),
+    })
 }
 
 impl AsFd for Made {

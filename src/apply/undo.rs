@@ -18,25 +18,34 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// All failures in one.
 pub fn take_back(folder: Folder) -> Result<()> {
-    let mut failures: Vec<String> = Vec::new();
     let records = Undo::replay(&folder)?;
+    let cgroups: Vec<SavedGroup> = records.iter().filter_map(made_cgroup).collect();
+    let mut failures: Vec<String> = Vec::new();
+    let mut note = |result: Result<()>| failures.extend(result.err().map(|error| error.to_string()));
+    // A frozen v1 cgroup does not even die of SIGKILL.
+    note(thaw(&cgroups));
     for record in &records {
         if let Undo::Process { pid, start_time } = record {
-            failures.extend(end_process(*pid, *start_time).err().map(|error| error.to_string()));
+            note(end_process(*pid, *start_time));
         }
     }
-    let cgroups: Vec<SavedGroup> = records
-        .into_iter()
-        .filter_map(|record| match record {
-            Undo::Cgroup(saved) => Some(saved),
-            Undo::Process { .. } => None,
-        })
-        .collect();
-    failures.extend(remove_cgroups(&cgroups).err().map(|error| error.to_string()));
+    note(remove_cgroups(&cgroups));
     if failures.is_empty() {
         return folder.remove();
     }
     Err(Error::new(failures.join("; ")).hint("mend the cause and delete it once more"))
+}
+
+fn made_cgroup(record: &Undo) -> Option<SavedGroup> {
+    match record {
+        Undo::Cgroup(saved) => Some(saved.clone()),
+        _ => None,
+    }
+}
+
+fn thaw(saved: &[SavedGroup]) -> Result<()> {
+    let cgroup = Cgroup::open(saved)?;
+    if cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
 }
 
 /// Ends one process for certain, and never another that got its pid.

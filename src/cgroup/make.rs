@@ -41,6 +41,18 @@ pub fn make(group: &Group) -> Result<Option<OpenGroup>> {
     }
 }
 
+/// Refuses a container's folder that exists and is in use; one that does not exist, or is empty, is fine.
+///
+/// # Errors
+/// As [`make`] for such a folder.
+pub fn refuse_used(group: &Group) -> Result<()> {
+    match files::open_top(&group.dir) {
+        Ok(folder) => unused(&folder).map_err(|error| error.at("linux.cgroupsPath")),
+        // Whatever keeps it from being opened, making it will tell.
+        Err(_) => Ok(()),
+    }
+}
+
 /// Why the way down ended.
 enum Chain {
     /// The folder stood in was removed by somebody.

@@ -43,7 +43,7 @@ use nix::errno::Errno;
 
 pub use group::{Group, SavedGroup};
 pub use limit::limit;
-pub use make::make;
+pub use make::{make, refuse_used};
 
 use crate::error::{Call, Result};
 use layout::Version;

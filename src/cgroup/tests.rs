@@ -133,7 +133,7 @@ fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     }
 }
 
-/// A script that keeps a file growing, and how far it is. (Not every kernel accounts a process's time.)
+/// A script that keeps a file growing, and how far it is. Made before the stage, to be dropped after it. (Not every kernel accounts a process's time.)
 struct Busy(PathBuf);
 
 impl Busy {
@@ -203,8 +203,8 @@ fn a_child_is_in_the_cgroup_of_every_hierarchy() {
 
 #[test]
 fn the_frozen_do_not_run_until_they_are_thawed() {
-    let Some(mut stage) = stage("freeze", json!({})) else { return };
     let busy = Busy::new("freeze");
+    let Some(mut stage) = stage("freeze", json!({})) else { return };
     stage.spawn(&busy.script());
     eventually("it runs", || busy.done() > 20);
     let start = Instant::now();
@@ -392,8 +392,8 @@ fn an_out_of_memory_kill_is_counted() {
 
 #[test]
 fn statistics_tell_processor_time_and_processes() {
-    let Some(mut stage) = stage("stats", json!({"pids": {"limit": 40}})) else { return };
     let busy = Busy::new("stats");
+    let Some(mut stage) = stage("stats", json!({"pids": {"limit": 40}})) else { return };
     stage.spawn(&busy.script());
     eventually("it runs", || busy.done() > 2000);
     let statistics = stage.cgroup.statistics();

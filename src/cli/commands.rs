@@ -3,8 +3,8 @@
 use clap::{ArgMatches, Command};
 
 use super::{
-    completion, create, delete, exec, global, help, kill, list, man, pause, plan, ps, resume, run, spec,
-    start, state,
+    completion, create, delete, exec, features, global, help, kill, list, man, pause, plan, ps, resume, run,
+    spec, start, state, try_,
 };
 use crate::container::Runtime;
 use crate::error::Result;
@@ -45,8 +45,10 @@ pub const COMMANDS: &[Entry] = &[
     entry!("pause", pause),
     entry!("resume", resume),
     entry!("delete", delete),
+    entry!("try", try_),
     entry!("plan", plan),
     entry!("spec", spec),
+    entry!("features", features),
     entry!("completion", completion),
     entry!("man", man),
     entry!("help", help),

@@ -10,6 +10,7 @@ use std::io::{ErrorKind, Write};
 
 use crate::error::{Call, Error, Kind, Result};
 use crate::log;
+use crate::sys::executable;
 
 mod arg;
 mod argv;
@@ -18,6 +19,7 @@ mod completion;
 mod create;
 mod delete;
 mod exec;
+mod features;
 mod global;
 mod help;
 mod kill;
@@ -32,6 +34,7 @@ mod several;
 mod spec;
 mod start;
 mod state;
+mod try_;
 mod usage;
 
 use global::{Asked, Global};
@@ -85,6 +88,9 @@ fn dispatch(global: Global) -> Result<i32, (Error, i32)> {
     let name = args.next().unwrap_or_default();
     let entry = name.to_str().and_then(commands::find);
     let entry = entry.ok_or_else(|| usage(help::unknown(&name.to_string_lossy())))?;
+    if ["create", "run", "exec", "try"].contains(&entry.name) {
+        executable::protect().map_err(|error| (error, entry.failure))?;
+    }
     let runtime = global.runtime.map_err(usage)?;
     match usage::parse(commands::parser(entry), args).map_err(usage)? {
         Parsed::Help(text) => print(text.trim_end()).map_err(usage),

@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{UnlinkatFlags, unlinkat};
@@ -84,6 +85,7 @@ impl<'a> Prepared<'a> {
         warnings.iter().for_each(crate::log::warning);
         let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         check_terminal_rules(terminal, options.console_socket.as_deref(), attachment)?;
+        crate::log::debug(format!("the config of {} is read", bundle.display()));
         let plan = compile(runtime, options, &spec, &bundle, &host, attachment, start)?;
         Ok(Prepared { runtime, options, bundle, bytes, spec, plan })
     }
@@ -264,15 +266,21 @@ pub(super) fn kept_descriptors(preserve: u32) -> Result<(u32, Vec<String>)> {
 fn read_config(config: Option<&Path>, bundle: &Path) -> Result<Vec<u8>> {
     let path = config.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
     let hint = || "name a folder with a config.json by --bundle ('isolate spec' makes one)";
-    let file = std::fs::File::open(&path).call(|| format!("open({path:?})")).hint(hint)?;
-    read_limited(file, &path)
+    read_limited(&path).at(|| path.display().to_string()).hint(hint)
 }
 
-/// Reads a file of the caller's, refusing unread what is too large to be what it should be.
-pub(super) fn read_limited(file: std::fs::File, path: &Path) -> Result<Vec<u8>> {
-    let size = file.metadata().call(|| format!("fstat({path:?})"))?.len();
-    if size > read::LARGEST {
-        return Err(read::too_large(size));
+/// Reads a file of the caller's: a regular one, so that nothing is waited for, and refused unread when it is
+/// larger than what it should be can ever be.
+pub(super) fn read_limited(path: &Path) -> Result<Vec<u8>> {
+    let flags = nix::fcntl::OFlag::O_NONBLOCK.bits();
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(flags).open(path).call(|| format!("open({path:?})"))?;
+    let data = file.metadata().call(|| format!("fstat({path:?})"))?;
+    if !data.is_file() {
+        return Err(Error::new("it is not a regular file"));
+    }
+    if data.len() > read::LARGEST {
+        return Err(read::too_large(data.len()));
     }
     let mut bytes = Vec::new();
     file.take(read::LARGEST + 1).read_to_end(&mut bytes).call(|| format!("read({path:?})"))?;
@@ -288,6 +296,7 @@ fn connect_console(path: &Path) -> Result<OwnedFd> {
 
 fn record(folder: &Folder, deed: Deed<'_>) -> Result<()> {
     match deed {
+        Deed::NotMade(group) => Undo::record(folder, &[Undo::NotMade { dir: group.dir.clone() }]),
         Deed::Cgroup(group) => Undo::record(folder, &[Undo::Cgroup(SavedGroup::planned(group))]),
         Deed::Process(pid) => match process::start_time(Path::new("/proc"), pid)? {
             Some(start_time) => Undo::record(folder, &[Undo::Process { pid, start_time }]),

@@ -62,7 +62,6 @@ fn delete_locked(folder: Folder, saved: &Saved, forced: bool) -> Result<()> {
 pub(super) fn force(folder: Folder, saved: &Saved) -> Result<()> {
     let config = folder.read("config.json")?.unwrap_or_default();
     let state = to_state(&folder, saved.clone(), Status::Stopped)?;
-    undo::end_process(saved.pid, saved.start_time)?;
     undo::take_back(folder)?;
     // The container is gone; a config that cannot be read any more has no hooks to run.
     if let Ok(config) = parse(&config) {

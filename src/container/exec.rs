@@ -84,8 +84,8 @@ fn kept_spec(folder: &Folder) -> Result<Spec> {
 /// The process object of `--process`, or the config's own with what the flags change.
 fn wanted_process(spec: &Spec, options: &ExecOptions) -> Result<Process> {
     if let Some(path) = &options.process {
-        let file = std::fs::File::open(path).call(|| format!("open({path:?})"))?;
-        let (process, warnings) = parse_process(&read_limited(file, path)?)?;
+        let place = || format!("--process {}", path.display());
+        let (process, warnings) = read_limited(path).and_then(|bytes| parse_process(&bytes)).at(place)?;
         warnings.iter().for_each(crate::log::warning);
         return Ok(process);
     }

@@ -63,7 +63,8 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     for group in groups.groups.iter().filter(|group| group.version == Version::V2) {
         plan.push(Stage::Host, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
     }
-    plan_beside(&mut plan, spec, &maps, &groups, host);
+    let limits = process::limits_stage(namespaces.is_own(Namespace::User));
+    plan_beside(&mut plan, spec, &maps, &groups, limits, host);
 
     // The child, with the old root still in sight.
     if maps.is_needed() {
@@ -88,7 +89,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
 
     // The child, in its own root, up to exec.
     plan_names(&mut plan, spec);
-    plan_program(&mut plan, spec, &maps, options, host)?;
+    plan_program(&mut plan, spec, &maps, options, limits, host)?;
 
     // Last of the host's steps: sources for the child are opened before it is born.
     plan.push(Stage::Host, "linux.namespaces", Step::Clone { namespaces: namespaces.at_clone(host) });
@@ -123,7 +124,10 @@ pub fn compile_exec(
         plan.push(Stage::Beside, "process.oomScoreAdj", step);
     }
     plan.push(Stage::Beside, "default", Step::Await { token: Token::Ready });
-    process::plan_limits(&mut plan, process_, "process");
+    let limits = process::limits_stage(joined.contains(&Namespace::User));
+    if limits == Stage::Beside {
+        process::plan_limits(&mut plan, process_, "process", limits);
+    }
     plan.push(Stage::Beside, "default", Step::Tell { token: Token::Commit });
 
     plan.push(Stage::Setup, "default", Step::Await { token: Token::Cgroup });
@@ -152,6 +156,7 @@ pub fn compile_exec(
         hooks: Vec::new(),
         wait: false,
         env: &options.env,
+        limits,
         host,
     };
     process::plan_last(&mut plan, process_, around)?;
@@ -207,7 +212,7 @@ fn refuse_unprivileged(namespaces: &Namespaces, host: &Host) -> Result<()> {
         ))
 }
 
-fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, host: &Host) {
+fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, limits: Stage, host: &Host) {
     if let Some(writer) = maps.writer {
         let step = Step::WriteIdMaps { uid: maps.uid.clone(), gid: maps.gid.clone(), writer };
         plan.push(Stage::Beside, "linux.uidMappings", step);
@@ -236,8 +241,8 @@ fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, h
         plan.push(Stage::Beside, "default", Step::Tell { token: Token::Hooks });
     }
     plan.push(Stage::Beside, "default", Step::Await { token: Token::Ready });
-    if let Some(process) = spec.process() {
-        process::plan_limits(plan, process, "process");
+    if let Some(process) = spec.process().as_ref().filter(|_| limits == Stage::Beside) {
+        process::plan_limits(plan, process, "process", limits);
     }
     plan.push(Stage::Beside, "default", Step::Tell { token: Token::Commit });
 }
@@ -300,7 +305,14 @@ fn compile_seccomp(plan: &mut Plan, linux: Option<&Linux>) -> Result<Option<secc
     Ok(Some(filter))
 }
 
-fn plan_program(plan: &mut Plan, spec: &Spec, maps: &Maps, options: &Options, host: &Host) -> Result<()> {
+fn plan_program(
+    plan: &mut Plan,
+    spec: &Spec,
+    maps: &Maps,
+    options: &Options,
+    limits: Stage,
+    host: &Host,
+) -> Result<()> {
     let Some(process) = spec.process() else {
         return Err(Error::new("this version needs a process").at("process"));
     };
@@ -319,6 +331,7 @@ fn plan_program(plan: &mut Plan, spec: &Spec, maps: &Maps, options: &Options, ho
         hooks: process::hooks(hooks),
         wait: options.start == Start::OnCommand,
         env: &options.env,
+        limits,
         host,
     };
     process::plan_last(plan, process, around)

@@ -257,7 +257,7 @@ const TABLE: [(&str, Effect); 60] = [
 ];
 
 /// Words that are understood and not built yet: refused, never ignored and never passed to a filesystem.
-const REFUSED: [&str; 3] = ["idmap", "ridmap", "tmpcopyup"];
+const REFUSED: [&str; 2] = ["idmap", "ridmap"];
 
 /// The words that `features` tells: exactly those that [`parse`] acts on by the specification's table.
 pub fn names() -> Vec<&'static str> {
@@ -416,11 +416,11 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        let error = of("bind idmap tmpcopyup").unwrap_err().to_string();
+        let error = of("bind idmap ridmap").unwrap_err().to_string();
         assert_eq!(
             error,
             "option \"idmap\" is not supported by this version; \
-             option \"tmpcopyup\" is not supported by this version"
+             option \"ridmap\" is not supported by this version"
         );
         assert!(of("ridmap=uids=0-1-2").is_err());
     }

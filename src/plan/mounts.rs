@@ -200,6 +200,7 @@ fn plan_filesystem(
         flags,
         data: filesystem_data(fstype, options, around),
         attributes: change,
+        copy_up: options.tmpcopyup && fstype == "tmpfs",
         fallback: (fstype == "sysfs").then(|| PathBuf::from("/sys")),
     };
     plan.push(Stage::Setup, why, step);
@@ -230,6 +231,7 @@ fn plan_cgroup(plan: &mut Plan, target: &RootPath, options: &MountOptions, why: 
         data: "mode=755".to_owned(),
         attributes: Attributes::default(),
         fallback: None,
+        copy_up: false,
     };
     plan.push(Stage::Setup, why, folder);
     for hierarchy in v1.into_iter().chain(v2) {
@@ -282,6 +284,7 @@ fn plan_one_cgroup(
                 data,
                 attributes: Attributes { propagation: propagation(options), ..Attributes::default() },
                 fallback: around.cgroup2.filter(|_| fstype == "cgroup2").map(Path::to_path_buf),
+                copy_up: false,
             };
             plan.push(Stage::Setup, why, step);
         }

@@ -93,12 +93,13 @@ impl fmt::Display for Step {
             Step::Bind { slot, target, attributes } => {
                 write!(f, "bind source #{slot} on {target}{}", show(attributes))
             }
-            Step::MountFs { target, fstype, flags, data, attributes, .. } => {
+            Step::MountFs { target, fstype, flags, data, attributes, copy_up, .. } => {
                 let flags = nix::mount::MsFlags::from_bits_truncate(*flags);
                 let names: Vec<_> =
                     flags.iter_names().map(|(name, _)| name.trim_start_matches("MS_")).collect();
                 let names = names.join(",").to_lowercase();
-                write!(f, "mount {fstype} on {target} ({names}) {data}{}", show(attributes))
+                let filled = if *copy_up { ", filled with what it covers" } else { "" };
+                write!(f, "mount {fstype} on {target} ({names}) {data}{}{filled}", show(attributes))
             }
             Step::BindCgroup { hierarchy, target, attributes } => {
                 write!(f, "bind the container's {hierarchy} cgroup on {target}{}", show(attributes))

@@ -29,18 +29,26 @@ pub struct Around<'a> {
     pub wait: bool,
     /// More environment.
     pub env: &'a [String],
+    /// When limits are set ([`limits_stage`]).
+    pub limits: Stage,
     /// The host.
     pub host: &'a Host,
 }
 
-/// Limits, which the runtime sets from outside: a raised hard limit needs a right that root of a user
-/// namespace does not have.
-pub fn plan_limits(plan: &mut Plan, process: &Process, place: &str) {
+/// Plans the limits. In a user namespace the runtime sets them from outside: a raised hard limit needs a
+/// right there that its root does not have. Elsewhere the child sets its own: the runtime could only do it
+/// with CAP_SYS_RESOURCE, once the child is another user.
+pub fn plan_limits(plan: &mut Plan, process: &Process, place: &str, stage: Stage) {
     for (index, limit) in process.rlimits().iter().flatten().enumerate() {
         let (name, resource) = super::rlimits::resource(limit.typ());
         let step = Step::Rlimit { name: name.to_owned(), resource, soft: limit.soft(), hard: limit.hard() };
-        plan.push(Stage::Beside, format!("{place}.rlimits[{index}]"), step);
+        plan.push(stage, format!("{place}.rlimits[{index}]"), step);
     }
+}
+
+/// Which process sets the limits.
+pub fn limits_stage(in_user_namespace: bool) -> Stage {
+    if in_user_namespace { Stage::Beside } else { Stage::Last }
 }
 
 /// The last steps, up to exec.
@@ -73,6 +81,9 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
         return Err(Error::new("there is no command to run").at(at("args")));
     }
     plan.push(Stage::Last, at("args"), Step::FindExecutable { args, env });
+    if around.limits == Stage::Last {
+        plan_limits(plan, process, place, Stage::Last);
+    }
     plan.push(Stage::Last, "default", Step::Tell { token: Token::Ready });
     plan.push(Stage::Last, "default", Step::Await { token: Token::Commit });
     if around.wait {

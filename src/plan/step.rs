@@ -249,6 +249,8 @@ pub enum Step {
         /// A host folder that is bound, recursively, where the kernel refuses the mount with EPERM or
         /// EBUSY (sysfs and cgroup2 in a user namespace that does not own the network or cgroup).
         fallback: Option<PathBuf>,
+        /// Whether it begins with what the folder had that it covers (`tmpcopyup`).
+        copy_up: bool,
     },
     /// A bind of the container's own cgroup folder in one v1 hierarchy, made when it is joined.
     BindCgroup {

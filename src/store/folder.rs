@@ -31,8 +31,7 @@ impl Store {
     /// Opens the state root; `None` when it does not exist.
     ///
     /// # Errors
-    /// When it is a link, or belongs to another user: somebody could have laid it out for us
-    /// (CVE-2015-1331).
+    /// When it is a link or no folder.
     pub fn open(path: &Path) -> Result<Option<Store>> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = match nix::fcntl::open(path, flags, Mode::empty()) {
@@ -43,23 +42,30 @@ impl Store {
                     .because("the state root must be a real folder"));
             }
         };
-        let owner = fstat(&fd).call(|| format!("fstat({path:?})"))?.st_uid;
-        let caller = nix::unistd::geteuid().as_raw();
-        if owner != caller && caller != 0 {
-            let text = format!("the state root {path:?} belongs to user {owner}, not to user {caller}");
-            return Err(Error::new(text).hint("name a folder of your own with --root"));
-        }
         Ok(Some(Store { path: path.to_path_buf(), fd }))
+    }
+
+    /// Refuses a root of another user, for making something in it. Root may look at anybody's.
+    fn own(self) -> Result<Store> {
+        let path = &self.path;
+        let owner = fstat(&self.fd).call(|| format!("fstat({path:?})"))?.st_uid;
+        let caller = nix::unistd::geteuid().as_raw();
+        if owner == caller {
+            return Ok(self);
+        }
+        let text = format!("the state root {path:?} belongs to user {owner}, not to user {caller}");
+        Err(Error::new(text).hint("name a folder of your own with --root"))
     }
 
     /// Opens the state root, making it (0700, with the sticky bit that keeps cleaners of
     /// `$XDG_RUNTIME_DIR` away) and its parents where they are missing.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// As [`Store::open`]; also when it belongs to another user, who could have laid it out for us
+    /// (CVE-2015-1331).
     pub fn make(path: &Path) -> Result<Store> {
         if let Some(store) = Store::open(path)? {
-            return Ok(store);
+            return store.own();
         }
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).call(|| format!("mkdir({parent:?})"))?;
@@ -68,7 +74,7 @@ impl Store {
             Ok(()) | Err(Errno::EEXIST) => {}
             Err(errno) => return Err(Error::sys(format!("mkdir({path:?})"), errno)),
         }
-        Store::open(path)?.ok_or_else(|| Error::new(format!("the state root {path:?} has vanished")))
+        Store::open(path)?.ok_or_else(|| Error::new(format!("the state root {path:?} has vanished")))?.own()
     }
 
     /// Makes the folder of a new container and locks it.

@@ -84,6 +84,11 @@ impl Saved {
 pub enum Undo {
     /// A cgroup that is about to be made, or was.
     Cgroup(SavedGroup),
+    /// A cgroup of an earlier record that was not made after all, and is not ours.
+    NotMade {
+        /// Its folder.
+        dir: PathBuf,
+    },
     /// A process that was made.
     Process {
         /// Its pid.
@@ -116,6 +121,15 @@ impl Undo {
         let content = folder.read("journal")?.unwrap_or_default();
         let lines = content.split(|byte| *byte == b'\n');
         let mut records: Vec<Undo> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        let is_not_made = |dir: &PathBuf| {
+            records.iter().any(|record| matches!(record, Undo::NotMade { dir: other } if other == dir))
+        };
+        let strays: Vec<bool> = records
+            .iter()
+            .map(|record| matches!(record, Undo::Cgroup(saved) if is_not_made(&saved.dir)))
+            .collect();
+        let mut kept = strays.into_iter();
+        records.retain(|_| !kept.next().unwrap_or(false));
         records.reverse();
         Ok(records)
     }

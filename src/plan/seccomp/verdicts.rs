@@ -5,7 +5,8 @@
 //! then `>`, then the larger value (for `<` the smaller) comes first, whatever their order in the file.
 //! podman's profile depends on it: it denies `socket` where argument 0 is 40 and allows it where it is not 16.
 //! (libseccomp merges rules into one tree; where rules with *different* actions overlap, share a condition
-//! and differ below it, its tree may answer differently from its own order. We keep to the order.)
+//! and differ below it, its tree may answer differently from its own order, and on 32-bit ABIs it errs with
+//! LE. We keep to the order, and to what the rules say.)
 //!
 //! `socketcall` and `ipc` take the arguments of their sub-call where a filter cannot look (`socketcall`: in
 //! memory). libseccomp checks the wrong ones or none, so that a rule with `args` is easily passed by. Here the
