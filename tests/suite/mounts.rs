@@ -440,6 +440,10 @@ fn a_bind_in_a_user_namespace_keeps_locked_flags() {
 }
 
 fn a_mapped_bind_shows_the_mapped_owner() {
+    let features = bundle::runtime(&["features"]).ok().json();
+    if features["linux"]["mountExtensions"]["idmap"]["enabled"] != true {
+        skip("the runtime's `features` say that it has no id-mapped mounts");
+    }
     let bundle = Bundle::shell("stat -c %u:%g /here/f").user_namespace().directory("/here");
     let source = bundle.host_folder("source");
     fs::write(source.join("f"), "").unwrap();
