@@ -1,6 +1,8 @@
 //! The runtime killed at any instant: `delete --force` finds all that it had made.
 
+use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -28,11 +30,17 @@ fn processes_of(container: &Container, program: &str) -> Vec<i32> {
     process::descendants(std::process::id() as i32).into_iter().filter(ours).collect()
 }
 
-/// A bundle with an unmistakable program.
+/// A bundle with an unmistakable program. All share one root, which none of them writes to.
 fn marked() -> (Container, String) {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    let root = ROOT.get_or_init(|| {
+        let root = session().folder.join(session::unique("shared-root-"));
+        bundle::make_rootfs(&root);
+        root
+    });
     let seconds = session::unique("98765");
-    let container = Bundle::new(&["/bin/sleep", &seconds]).container();
-    (container, format!("sleep {seconds}"))
+    let bundle = Bundle::without_root(&["/bin/sleep", &seconds]).set("/root/path", serde_json::json!(root));
+    (bundle.container(), format!("sleep {seconds}"))
 }
 
 #[track_caller]
