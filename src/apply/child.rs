@@ -114,7 +114,7 @@ impl<'a> Child<'a> {
             Step::SessionKeyring { name } => process::session_keyring(name),
             Step::Propagation { flags } => mount::set_propagation(Path::new("/"), *flags),
             Step::BindRoot { path } => mounts::bind_root(self, path),
-            Step::OpenSource { slot, path, recursive } => {
+            Step::OpenSource { slot, path, recursive, .. } => {
                 let tree = open_source(path, *recursive)?;
                 put(&mut self.slots, *slot, tree);
                 Ok(())

@@ -1,10 +1,17 @@
 //! Writing the id maps of the child's user namespace (user_namespaces(7)). The runtime runs this while the
 //! child waits, with the caller's privilege, or by the setuid programs newuidmap(1) and newgidmap(1).
 
+use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Command;
 
+use nix::errno::Errno;
+
 use crate::error::{Call, Error, Result};
-use crate::plan::{IdMap, MapWriter};
+use crate::plan::{IdMap, MapWriter, MountIdMap};
+use crate::sys::clone::{Cloned, Parent, clone, exit_now};
+use crate::sys::mount::{self, Depth};
+use crate::sys::{channel, namespace, pidfd, socket};
 
 /// Writes both maps of process `pid`. Groups come first: with a single id, `setgroups` has to be denied
 /// before the group map may be written.
@@ -49,4 +56,39 @@ fn run_helper(program: &str, pid: i32, maps: &[IdMap]) -> Result<()> {
     let words = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     Err(Error::new(format!("{program} refused: {words}"))
         .hint("the ranges must be the caller's in /etc/subuid and /etc/subgid"))
+}
+
+/// Makes a detached mount show its owners through a map. The kernel takes the map from a user namespace, so
+/// one is made for it, by a process that does nothing else and ends.
+///
+/// # Errors
+/// EINVAL where the filesystem cannot be id-mapped.
+pub fn show_through(tree: &OwnedFd, map: &MountIdMap) -> Result<()> {
+    let namespace = user_namespace(map)?;
+    let depth = if map.recursive { Depth::All } else { Depth::One };
+    mount::set_id_map(tree, depth, &namespace).map_err(|errno| {
+        let error = Error::sys("mount_setattr(MOUNT_ATTR_IDMAP)", errno);
+        match errno {
+            Errno::EINVAL => error.because("its filesystem cannot be id-mapped"),
+            _ => error,
+        }
+    })
+}
+
+fn user_namespace(map: &MountIdMap) -> Result<OwnedFd> {
+    let (ours, theirs) = socket::seqpacket_pair()?;
+    let Cloned::Parent { pid, pidfd } = clone(libc::CLONE_NEWUSER as u64, None, Parent::Caller)? else {
+        drop(ours);
+        // It lives until the runtime has what it needs, or is dead.
+        let _ = channel::receive(&theirs);
+        exit_now(0)
+    };
+    drop(theirs);
+    let opened = write(pid, &map.uid, &map.gid, MapWriter::Direct).and_then(|()| {
+        let path = format!("/proc/{pid}/ns/user");
+        namespace::open_kind(Path::new(&path), libc::CLONE_NEWUSER as u64)
+    });
+    drop(ours);
+    pidfd::wait(&pidfd)?;
+    opened
 }

@@ -11,10 +11,10 @@ use super::channel::{Channel, Message};
 use super::{child, hooks, idmaps};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Call, Error, Explain, Result};
-use crate::plan::{HookKind, Namespace, Plan, Planned, Step, Token};
+use crate::plan::{HookKind, MountIdMap, Namespace, Plan, Planned, Step, Token};
 use crate::sys::clone::{Cloned, Parent, clone};
 use crate::sys::process::Exit;
-use crate::sys::{attributes, mount, namespace, pidfd, socket};
+use crate::sys::{attributes, mount, namespace, pidfd, pty, socket};
 
 /// What is needed beside the plan.
 pub struct Work<'a> {
@@ -142,7 +142,9 @@ impl Runtime<'_> {
             Step::JoinNamespace { namespace, path } => self.join(*namespace, path),
             Step::JoinContainer { namespaces } => self.join_container(namespaces),
             Step::NewTimeNamespace { offsets } => self.new_time(offsets),
-            Step::OpenSource { slot, path, recursive } => self.open_source(*slot, path, *recursive),
+            Step::OpenSource { slot, path, recursive, id_map } => {
+                self.open_source(*slot, path, *recursive, id_map.as_ref())
+            }
             Step::MakeCgroup(group) => self.make_cgroup(group),
             Step::LimitCgroup { hierarchy } => self.limit(hierarchy),
             Step::Clone { namespaces } => self.clone(namespaces),
@@ -200,10 +202,19 @@ impl Runtime<'_> {
 
     /// A source opened by the runtime would otherwise stay in the host's peer group: what the container
     /// mounts below it would appear on the host.
-    fn open_source(&mut self, slot: usize, path: &Path, recursive: bool) -> Result<()> {
+    fn open_source(
+        &mut self,
+        slot: usize,
+        path: &Path,
+        recursive: bool,
+        id_map: Option<&MountIdMap>,
+    ) -> Result<()> {
         let tree = child::open_source(path, recursive)?;
         let slave = nix::mount::MsFlags::MS_SLAVE.bits();
         mount::set_attributes(&tree, mount::Depth::All, 0, 0, slave).call(|| "mount_setattr(MS_SLAVE)")?;
+        if let Some(map) = id_map {
+            idmaps::show_through(&tree, map)?;
+        }
         child::put(&mut self.slots, slot, tree);
         Ok(())
     }
@@ -275,7 +286,13 @@ impl Runtime<'_> {
         loop {
             match self.made()?.channel.receive()? {
                 Message::Token(token, _) if token == wanted => return Ok(()),
-                Message::Master(master) => self.made_mut()?.master = Some(master),
+                Message::Master(master) => {
+                    // The program must never see a terminal without a size, so this comes before it can run.
+                    if let Ok(size) = pty::size(std::io::stdin()) {
+                        pty::set_size(&master, size)?;
+                    }
+                    self.made_mut()?.master = Some(master);
+                }
                 Message::Replaced(pid) => self.replace(pid)?,
                 Message::Failed(error) => return Err(error),
                 Message::Closed => return Err(self.child_died()),

@@ -81,8 +81,15 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     }
     plan_join_cgroups(&mut plan, &namespaces, &groups);
     if namespaces.is_new(Namespace::Mount) {
-        let around =
-            root::Around { spec, bundle, namespaces: &namespaces, gid_maps: &maps.gid, options, host };
+        let around = root::Around {
+            spec,
+            bundle,
+            namespaces: &namespaces,
+            uid_maps: maps.shown_uid(),
+            gid_maps: &maps.gid,
+            options,
+            host,
+        };
         root::plan_root(&mut plan, &around)?;
     } else {
         root::plan_shared_root(&mut plan, spec, bundle)?;
@@ -186,6 +193,11 @@ impl Maps {
         self.writer.is_some()
     }
 
+    /// The user map, if it is that of a new namespace.
+    fn shown_uid(&self) -> &[IdMap] {
+        if self.is_needed() { &self.uid } else { &[] }
+    }
+
     fn may_set_groups(&self) -> bool {
         self.writer != Some(MapWriter::Single)
     }
@@ -223,8 +235,10 @@ fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, l
         if group.version == Version::V1 {
             plan.push(Stage::Beside, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
         }
-        let hierarchy = group.hierarchy.clone();
-        plan.push(Stage::Beside, "linux.resources", Step::LimitCgroup { hierarchy });
+        if !group.writes.is_empty() {
+            let hierarchy = group.hierarchy.clone();
+            plan.push(Stage::Beside, "linux.resources", Step::LimitCgroup { hierarchy });
+        }
     }
     if !groups.groups.is_empty() {
         plan.push(Stage::Beside, "default", Step::Tell { token: Token::Cgroup });

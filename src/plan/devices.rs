@@ -120,7 +120,11 @@ fn plan_node(plan: &mut Plan, node: Node, nodes: Nodes, slots: &mut Slot) {
     let slot = *slots;
     *slots += 1;
     let source = PathBuf::from(path.as_path());
-    plan.push(Stage::Setup, why.clone(), Step::OpenSource { slot, path: source, recursive: false });
+    plan.push(
+        Stage::Setup,
+        why.clone(),
+        Step::OpenSource { slot, path: source, recursive: false, id_map: None },
+    );
     plan.push(Stage::Setup, why, Step::Bind { slot, target: path, attributes: Attributes::default() });
 }
 

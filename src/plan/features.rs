@@ -84,7 +84,7 @@ pub fn features(host: &Host, facts: &Facts<'_>) -> Value {
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
             "intelRdt": {"enabled": false, "schemata": false, "monitoring": false},
-            "mountExtensions": {"idmap": {"enabled": false}},
+            "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false}
         },
         "annotations": {
@@ -137,8 +137,8 @@ mod tests {
         let told = told();
         let options = told["mountOptions"].as_array().unwrap();
         assert!(options.contains(&json!("rro")));
-        assert!(!options.contains(&json!("idmap")));
-        assert_eq!(told["linux"]["mountExtensions"]["idmap"]["enabled"], false);
+        assert!(options.contains(&json!("idmap")));
+        assert_eq!(told["linux"]["mountExtensions"]["idmap"]["enabled"], true);
         assert_eq!(told["linux"]["namespaces"], json!(["mount", "network"]));
     }
 }

@@ -23,6 +23,16 @@ pub enum Bind {
     Rbind,
 }
 
+/// Which mounts of a bind show owners through an id map.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IdMapped {
+    /// `idmap`: the mount itself.
+    Mount,
+    /// `ridmap`: all mounts below it too.
+    All,
+}
+
 /// How mounts and unmounts travel between copies of a mount (mount_namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -167,6 +177,8 @@ pub struct MountOptions {
     pub propagation: Vec<Propagation>,
     /// The filesystem's own options, joined by commas.
     pub data: String,
+    /// Owners are shown through an id map.
+    pub id_mapped: Option<IdMapped>,
     /// A tmpfs starts with what the image has at its place.
     pub tmpcopyup: bool,
     /// crun's: a symlink as source is bound as the symlink it is.
@@ -188,12 +200,13 @@ enum Effect {
     ClearBelow(u64),
     Propagate(Propagation),
     CopyUp,
+    IdMap(IdMapped),
 }
 
 use Effect::{Clear, ClearBelow, Propagate, Set, SetBelow};
 
-/// The options of runtime-spec ("Linux mount options"), sorted by word; [`REFUSED`] goes before it.
-const TABLE: [(&str, Effect); 60] = [
+/// The options of runtime-spec ("Linux mount options"), sorted by word.
+const TABLE: [(&str, Effect); 62] = [
     ("async", Clear(libc::MS_SYNCHRONOUS)),
     ("atime", Clear(libc::MS_NOATIME)),
     ("bind", Effect::Bind(Bind::Bind)),
@@ -202,6 +215,7 @@ const TABLE: [(&str, Effect); 60] = [
     ("diratime", Clear(libc::MS_NODIRATIME)),
     ("dirsync", Set(libc::MS_DIRSYNC)),
     ("exec", Clear(libc::MS_NOEXEC)),
+    ("idmap", Effect::IdMap(IdMapped::Mount)),
     ("iversion", Set(libc::MS_I_VERSION)),
     ("lazytime", Set(libc::MS_LAZYTIME)),
     ("loud", Clear(libc::MS_SILENT)),
@@ -225,6 +239,7 @@ const TABLE: [(&str, Effect); 60] = [
     ("relatime", Set(libc::MS_RELATIME)),
     ("remount", Effect::Remount),
     ("rexec", ClearBelow(libc::MOUNT_ATTR_NOEXEC)),
+    ("ridmap", Effect::IdMap(IdMapped::All)),
     ("rnoatime", SetBelow(libc::MOUNT_ATTR_NOATIME)),
     ("rnodev", SetBelow(libc::MOUNT_ATTR_NODEV)),
     ("rnodiratime", SetBelow(libc::MOUNT_ATTR_NODIRATIME)),
@@ -256,12 +271,13 @@ const TABLE: [(&str, Effect); 60] = [
     ("unbindable", Propagate(Propagation::Unbindable)),
 ];
 
-/// Words that are understood and not built yet: refused, never ignored and never passed to a filesystem.
-const REFUSED: [&str; 2] = ["idmap", "ridmap"];
+/// Crun's form with maps of its own in the option is understood and not built: refused, never ignored and
+/// never passed to a filesystem.
+const REFUSED: [&str; 2] = ["idmap=", "ridmap="];
 
 /// The words that `features` tells: exactly those that [`parse`] acts on by the specification's table.
 pub fn names() -> Vec<&'static str> {
-    TABLE.iter().map(|(word, _)| *word).filter(|word| !is_refused(word)).collect()
+    TABLE.iter().map(|(word, _)| *word).collect()
 }
 
 /// The options of one mount; `kind` is its type, of which `bind` alone matters here.
@@ -297,9 +313,8 @@ fn effect(word: &str) -> Option<Effect> {
     TABLE.iter().find(|(name, _)| *name == word).map(|(_, effect)| *effect)
 }
 
-/// Also crun's form with a value, `idmap=uids=…`.
 fn is_refused(option: &str) -> bool {
-    REFUSED.contains(&option.split('=').next().unwrap_or(option))
+    REFUSED.iter().any(|start| option.starts_with(start))
 }
 
 /// The kernel keeps one access time per mount: asking for another replaces it.
@@ -311,6 +326,7 @@ impl MountOptions {
             Effect::Nothing => {}
             Effect::Remount => self.remount = true,
             Effect::CopyUp => self.tmpcopyup = true,
+            Effect::IdMap(depth) => self.id_mapped = Some(depth),
             Effect::Bind(bind) => self.bind = bind,
             Set(flag) => {
                 if flag & ACCESS_TIMES != 0 {
@@ -416,12 +432,8 @@ mod tests {
 
     #[test]
     fn what_is_not_built_is_refused() {
-        let error = of("bind idmap ridmap").unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "option \"idmap\" is not supported by this version; \
-             option \"ridmap\" is not supported by this version"
-        );
+        let error = of("bind idmap=uids=0-1-2").unwrap_err().to_string();
+        assert_eq!(error, "option \"idmap=uids=0-1-2\" is not supported by this version");
         assert!(of("ridmap=uids=0-1-2").is_err());
     }
 

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Mount, Spec};
 
-use super::mount_options::{self, Bind, MountFlags, MountOptions};
+use super::mount_options::{self, Bind, IdMapped, MountFlags, MountOptions};
 use super::namespaces::Namespaces;
-use super::{Attributes, IdMap, Namespace, Plan, Slot, Stage, Step, ids};
+use super::{Attributes, IdMap, MountIdMap, Namespace, Plan, Slot, Stage, Step, ids};
 use crate::cgroup::layout::{Hierarchy, Version};
-use crate::error::{Error, Explain, Result};
+use crate::error::{Error, Explain, Kind, Result};
 use crate::host::Host;
 use crate::ids::RootPath;
 
@@ -36,6 +36,8 @@ pub struct Around<'a> {
     pub host: &'a Host,
     /// The container's namespaces.
     pub namespaces: &'a Namespaces,
+    /// User map of a new user namespace; empty without one.
+    pub uid_maps: &'a [IdMap],
     /// Group map of a new user namespace; empty without one.
     pub gid_maps: &'a [IdMap],
     /// Host folder of the container's cgroup in the v2 hierarchy, if it has one.
@@ -166,10 +168,33 @@ fn plan_bind(
     *slots += 1;
     let source = around.bundle.join(source);
     let recursive = options.bind == Bind::Rbind;
-    plan.push(early_stage(around), why, Step::OpenSource { slot, path: source, recursive });
+    let id_map = id_map(mount, options, around).at(|| format!("{why} {}", mount.destination().display()))?;
+    let stage = if id_map.is_some() { Stage::Host } else { early_stage(around) };
+    plan.push(stage, why, Step::OpenSource { slot, path: source, recursive, id_map });
     let target = RootPath::new(mount.destination());
     plan.push(Stage::Setup, why, Step::Bind { slot, target, attributes: attributes(options) });
     Ok(())
+}
+
+/// The mount's own maps, or those of the container's new user namespace.
+fn id_map(mount: &Mount, options: &MountOptions, around: &Around<'_>) -> Result<Option<MountIdMap>> {
+    let own = ids::read(mount.uid_mappings().as_ref());
+    if own.is_empty() && options.id_mapped.is_none() {
+        return Ok(None);
+    }
+    if !around.host.privileged {
+        return Err(Error::new("only the host's root can make id-mapped mounts").kind(Kind::Unsupported));
+    }
+    let recursive = options.id_mapped == Some(IdMapped::All);
+    let (uid, gid) = match own.is_empty() {
+        false => (own, ids::read(mount.gid_mappings().as_ref())),
+        true => (around.uid_maps.to_vec(), around.gid_maps.to_vec()),
+    };
+    if uid.is_empty() || gid.is_empty() {
+        return Err(Error::new("there is no map for it")
+            .hint("give the mount uidMappings and gidMappings, or the container a new user namespace"));
+    }
+    Ok(Some(MountIdMap { uid, gid, recursive }))
 }
 
 /// Sources are opened by the runtime where the child, in a user namespace, might not reach them.

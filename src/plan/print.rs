@@ -12,12 +12,28 @@ impl fmt::Display for Plan {
                 writeln!(f, "{}", heading(planned.stage))?;
             }
             writeln!(f, "  {:<72} [{}]", planned.step.to_string(), planned.why)?;
+            if let Step::LimitCgroup { hierarchy } = &planned.step {
+                self.print_limits(f, hierarchy)?;
+            }
         }
         for warning in &self.warnings {
             writeln!(f, "warning: {warning}")?;
         }
         for path in &self.ignored {
             writeln!(f, "ignored: {path}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn print_limits(&self, f: &mut fmt::Formatter<'_>, hierarchy: &str) -> fmt::Result {
+        let groups = self.steps.iter().filter_map(|planned| match &planned.step {
+            Step::MakeCgroup(group) if group.hierarchy == hierarchy => Some(group),
+            _ => None,
+        });
+        for write in groups.flat_map(|group| &group.writes) {
+            writeln!(f, "    {:<70} [{}]", format!("{} = {}", write.file, write.value), write.why)?;
         }
         Ok(())
     }
@@ -81,14 +97,15 @@ impl fmt::Display for Step {
             Step::Tell { token } => write!(f, "tell the other process: {token:?}"),
             Step::Await { token } => write!(f, "wait for the other process: {token:?}"),
             Step::MakeCgroup(group) => write!(f, "mkdir {}", group.dir.display()),
-            Step::LimitCgroup { hierarchy } => write!(f, "write limits in {hierarchy}"),
+            Step::LimitCgroup { hierarchy } => write!(f, "write limits in {hierarchy}:"),
             Step::JoinCgroups => write!(f, "join the cgroups"),
             Step::SessionKeyring { name } => write!(f, "new session keyring {name}"),
             Step::Propagation { flags } => write!(f, "propagation of / {}", propagation_name(*flags)),
             Step::BindRoot { path } => write!(f, "bind the root {} on itself", path.display()),
-            Step::OpenSource { slot, path, recursive } => {
+            Step::OpenSource { slot, path, recursive, id_map } => {
                 let all = if *recursive { ", with all below" } else { "" };
-                write!(f, "open the source #{slot} {}{all}", path.display())
+                let mapped = if id_map.is_some() { ", owners through an id map" } else { "" };
+                write!(f, "open the source #{slot} {}{all}{mapped}", path.display())
             }
             Step::Bind { slot, target, attributes } => {
                 write!(f, "bind source #{slot} on {target}{}", show(attributes))

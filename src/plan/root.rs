@@ -23,6 +23,8 @@ pub struct Around<'a> {
     pub bundle: &'a Path,
     /// The container's namespaces.
     pub namespaces: &'a Namespaces,
+    /// User map of a new user namespace.
+    pub uid_maps: &'a [IdMap],
     /// Group map of a new user namespace.
     pub gid_maps: &'a [IdMap],
     /// What the command line decides.
@@ -66,7 +68,7 @@ fn root_path(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
 /// # Errors
 /// What a mount, device or propagation of the config cannot mean.
 pub fn plan_root(plan: &mut Plan, around: &Around<'_>) -> Result<()> {
-    let Around { spec, bundle, namespaces, gid_maps, options, host } = *around;
+    let Around { spec, bundle, namespaces, uid_maps, gid_maps, options, host } = *around;
     let mut slots: Slot = 0;
     let slots = &mut slots;
     let root = root_path(spec, bundle)?;
@@ -78,7 +80,7 @@ pub fn plan_root(plan: &mut Plan, around: &Around<'_>) -> Result<()> {
         Step::MakeCgroup(group) if group.version == Version::V2 => Some(group.dir.clone()),
         _ => None,
     });
-    let about = mounts::Around { bundle, host, namespaces, gid_maps, cgroup2: cgroup2.as_deref() };
+    let about = mounts::Around { bundle, host, namespaces, uid_maps, gid_maps, cgroup2: cgroup2.as_deref() };
     let mut deferred = mounts::plan_mounts(plan, spec, &about, slots)?;
     plan_notify(plan, options, slots);
     let nodes = match namespaces.is_own(Namespace::User) || !host.privileged {
@@ -163,7 +165,7 @@ fn plan_notify(plan: &mut Plan, options: &Options, slots: &mut Slot) {
     let Some(folder) = &options.notify else { return };
     let slot = *slots;
     *slots += 1;
-    let source = Step::OpenSource { slot, path: folder.clone(), recursive: false };
+    let source = Step::OpenSource { slot, path: folder.clone(), recursive: false, id_map: None };
     let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() };
     plan.push(Stage::Setup, "default", source);
     let target = RootPath::new("/run/notify");

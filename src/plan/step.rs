@@ -99,6 +99,17 @@ pub struct Attributes {
     pub propagation: Vec<u64>,
 }
 
+/// The map of an id-mapped mount: ids on disk are `inside`, what is shown is `outside` (mount_setattr(2)).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MountIdMap {
+    /// Users.
+    pub uid: Vec<IdMap>,
+    /// Groups.
+    pub gid: Vec<IdMap>,
+    /// Also for the mounts below.
+    pub recursive: bool,
+}
+
 /// How the id maps of a new user namespace are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -221,6 +232,8 @@ pub enum Step {
         path: PathBuf,
         /// With all mounts below it.
         recursive: bool,
+        /// The map through which it shows owners.
+        id_map: Option<MountIdMap>,
     },
     /// move_mount(2) of a detached copy. Rule: the target is made like the source (folder or file) when
     /// it is missing.

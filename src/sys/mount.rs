@@ -74,11 +74,26 @@ pub fn set_attributes(
     clear: u64,
     propagation: u64,
 ) -> Result<(), Errno> {
-    // SAFETY: mount_attr is plain integers, for which all zeroes is a valid value.
-    let mut attributes: libc::mount_attr = unsafe { std::mem::zeroed() };
-    attributes.attr_set = set;
-    attributes.attr_clr = clear;
-    attributes.propagation = propagation;
+    let attributes = libc::mount_attr { attr_set: set, attr_clr: clear, propagation, userns_fd: 0 };
+    change(mount, depth, &attributes)
+}
+
+/// Shows the owners of an open, detached mount through the map of a user namespace (MOUNT_ATTR_IDMAP).
+///
+/// # Errors
+/// The errno; EINVAL where the filesystem cannot be id-mapped.
+pub fn set_id_map(mount: impl AsFd, depth: Depth, namespace: impl AsFd) -> Result<(), Errno> {
+    let namespace = namespace.as_fd().as_raw_fd() as u64;
+    let attributes = libc::mount_attr {
+        attr_set: libc::MOUNT_ATTR_IDMAP,
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: namespace,
+    };
+    change(mount, depth, &attributes)
+}
+
+fn change(mount: impl AsFd, depth: Depth, attributes: &libc::mount_attr) -> Result<(), Errno> {
     let recursive = if depth == Depth::All { libc::AT_RECURSIVE } else { 0 };
     let (fd, flags) = (mount.as_fd().as_raw_fd(), libc::AT_EMPTY_PATH | recursive);
     // SAFETY: the path is an empty, NUL-terminated string; `attributes` outlives the call and has the
@@ -89,7 +104,7 @@ pub fn set_attributes(
             fd,
             c"".as_ptr(),
             flags,
-            &raw const attributes,
+            std::ptr::from_ref(attributes),
             size_of::<libc::mount_attr>(),
         )
     };

@@ -47,7 +47,15 @@ fn variant() -> String {
 
 /// What differs from run to run gets a name.
 fn normal(text: &str, container: &Container) -> String {
-    text.replace(container.bundle.folder.to_str().unwrap(), "BUNDLE")
+    // Columns move with the length of paths, which differ from run to run.
+    let collapse = |line: &str| {
+        let indent = &line[..line.len() - line.trim_start().len()];
+        format!("{indent}{}\n", line.split_whitespace().collect::<Vec<_>>().join(" "))
+    };
+    text.lines()
+        .map(collapse)
+        .collect::<String>()
+        .replace(container.bundle.folder.to_str().unwrap(), "BUNDLE")
         .replace(&session().mark, "MARK")
         .replace(container.id(), "ID")
 }

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Mount, Spec};
 
-use super::{NOT_YET, Wanted, check_absolute, check_path, check_text, wanted};
+use super::{Wanted, check_absolute, check_path, check_text, wanted};
 use crate::oci::fault::{Faults, quoted};
 
 /// The kernel's `__NEW_UTS_LEN`.
@@ -79,10 +79,15 @@ fn check_mount(mount: &Mount, place: &str, faults: &mut Faults) {
         check_text(option, format!("{place}.options[{index}]"), faults);
     }
     let maps = [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())];
-    for (name, map) in maps {
-        if map.as_ref().is_some_and(|map| !map.is_empty()) {
-            faults.add(format!("{place}.{name}"), format!("id-mapped mounts are {NOT_YET}"));
+    let given = maps.map(|(_, map)| map.as_ref().is_some_and(|map| !map.is_empty()));
+    for (index, (name, _)) in maps.iter().enumerate() {
+        if given[index] && !given[1 - index] {
+            faults
+                .add(format!("{place}.{name}"), "an id-mapped mount needs both uidMappings and gidMappings");
         }
+    }
+    if (given != [false, false] || has(&["idmap", "ridmap"])) && !is_bind {
+        faults.add(format!("{place}.type"), "only bind mounts can be id-mapped");
     }
 }
 

@@ -114,11 +114,12 @@ fn mounts_have_an_absolute_destination_a_type_and_a_source_where_they_bind() {
     );
     let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
     mount(
-        json!({"destination": "/a", "source": "/", "options": ["bind"], "uidMappings": map, "gidMappings": map}),
-        &[
-            "mounts[0].uidMappings: id-mapped mounts are not supported by this version",
-            "mounts[0].gidMappings: id-mapped mounts are not supported by this version",
-        ],
+        json!({"destination": "/a", "source": "/", "options": ["bind"], "uidMappings": map}),
+        &["mounts[0].uidMappings: an id-mapped mount needs both uidMappings and gidMappings"],
+    );
+    mount(
+        json!({"destination": "/a", "type": "tmpfs", "uidMappings": map, "gidMappings": map}),
+        &["mounts[0].type: only bind mounts can be id-mapped"],
     );
     mount(json!({"destination": "/a", "source": "b", "options": ["bind"]}), &[]);
 }

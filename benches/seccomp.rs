@@ -1,7 +1,8 @@
-//! Compiles `linux.seccomp` objects from standard input, one after the other, and prints each program.
+//! Compiles `linux.seccomp` objects from standard input, one after the other, and prints each program:
+//! `cargo bench --bench seccomp < tests/data/seccomp/podman.json`.
 //!
-//! Without arguments a line for each: instructions, and the time the first and the median of 1000 compilations
-//! took. With `--json` the whole filter as JSON instead, for comparing with other compilers.
+//! A line for each: instructions, and the time the first and the median of 1000 compilations took. With
+//! `--json` the whole filter as JSON instead, for comparing with other compilers.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
