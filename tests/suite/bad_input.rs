@@ -31,7 +31,7 @@ tests![
     a_map_that_overflows_is_refused needs [Need::Isolate],
     a_root_that_is_a_file_is_refused,
     a_root_that_is_absent_is_refused,
-    a_root_that_cannot_be_entered_is_refused needs [Need::UserNamespaces],
+    a_root_that_cannot_be_entered_is_refused needs [Need::Root, Need::UserNamespaces],
     a_root_that_is_the_hosts_is_refused_or_harmless needs [Need::Isolate],
     a_container_id_that_is_no_name_is_refused,
     a_container_id_of_1024_bytes_is_handled,
@@ -316,7 +316,7 @@ fn every_fault_is_told_at_once() {
         .set("/mounts/1/destination", json!("relative"))
         .set("/process/rlimits", json!([{"type": "RLIMIT_NONESUCH", "soft": 1, "hard": 1}]))
         .config(|json| config::add_namespace(json, json!({"type": "pid"})))
-        .is_refused(&["process.cwd", "mounts[1].destination", "process.rlimits[0]", "linux.namespaces[5]"]);
+        .is_refused(&["process.cwd", "mounts[1].destination", "process.rlimits[0]", "linux.namespaces["]);
 }
 
 fn unknown_properties_are_ignored() {

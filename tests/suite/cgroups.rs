@@ -17,7 +17,7 @@ tests![
     delete_removes_the_cgroup needs [Need::CgroupV1("memory")],
     delete_removes_cgroups_made_inside needs [Need::CgroupV1("memory")],
     the_memory_limit_is_written needs [Need::CgroupV1("memory")],
-    memory_and_swap_are_written needs [Need::File("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")],
+    memory_and_swap_are_written needs [Need::CgroupV1("memory"), Need::File("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")],
     swap_below_memory_is_refused needs [Need::CgroupV1("memory")],
     swappiness_and_the_oom_switch_are_written needs [Need::CgroupV1("memory")],
     no_memory_limit_is_minus_one needs [Need::CgroupV1("memory")],

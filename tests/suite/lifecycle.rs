@@ -34,7 +34,7 @@ tests![
     run_with_keep_leaves_a_stopped_container,
     run_detached_returns_at_once,
     run_forwards_signals_to_the_program,
-    run_reaps_the_orphans_of_the_container,
+    run_reaps_the_orphans_of_the_container needs [Need::Root],
     a_missing_program_is_told_at_create,
     a_missing_absolute_program_is_told_at_create,
     a_program_that_may_not_be_executed_is_told_at_create,

@@ -12,7 +12,7 @@ tests![
     features_tells_what_engines_look_for,
     features_names_every_hook_and_namespace,
     features_says_that_there_is_no_checkpoint needs [Need::Isolate],
-    features_lists_only_mount_options_that_work needs [Need::Isolate],
+    features_lists_only_mount_options_that_work needs [Need::Isolate, Need::Root],
     version_has_the_lines_that_engines_read,
 ];
 

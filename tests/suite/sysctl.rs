@@ -9,7 +9,7 @@ tests![
     a_parameter_of_the_network_is_set,
     a_parameter_of_ipc_is_set,
     a_parameter_may_be_written_with_slashes,
-    the_domain_name_may_be_set_as_a_parameter,
+    the_domain_name_may_be_set_as_a_parameter needs [Need::Root],
     the_hosts_value_stays_what_it_was,
     a_parameter_of_the_host_is_refused,
     a_parameter_of_the_callers_network_is_refused needs [Need::Root],
