@@ -142,7 +142,7 @@ impl<'a> Child<'a> {
             Step::Domainname { name } => {
                 attributes::set_domain_name(name).call(|| format!("setdomainname({name:?})"))
             }
-            Step::Sysctl { key, value } => process::sysctl(self, key, value),
+            Step::Sysctl { path, value } => process::sysctl(self, path, value),
             Step::ReadonlyPath { path } => mounts::make_read_only(self, path),
             Step::MaskPath { path } => mounts::mask(self, path),
             Step::Rlimit { resource, soft, hard, .. } => process::set_limit(*resource, *soft, *hard),

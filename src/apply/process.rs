@@ -69,31 +69,11 @@ pub(super) fn session_keyring(name: &str) -> Result<()> {
 /// Writes a kernel setting through the host's procfs, opened before the pivot: it shows the settings of
 /// the namespaces of whoever writes, and nothing of the container's can be mounted over it
 /// (CVE-2025-52881).
-pub(super) fn sysctl(child: &Child<'_>, key: &str, value: &str) -> Result<()> {
-    let path = format!("sys/{}", file_of(key));
-    write_proc(child, &path, value).map_err(|error| match error.errno() {
+pub(super) fn sysctl(child: &Child<'_>, path: &str, value: &str) -> Result<()> {
+    write_proc(child, &format!("sys/{path}"), value).map_err(|error| match error.errno() {
         Some(Errno::ENOENT) => error.because("this kernel has no such setting"),
         _ => error,
     })
-}
-
-/// `net.ipv4.conf.eth0/1.x` and `net/ipv4/conf/eth0.1/x` are the same: whichever separator comes first counts.
-fn file_of(key: &str) -> String {
-    match key.find(['.', '/']).map(|index| &key[index..=index]) {
-        Some(".") => key
-            .chars()
-            .map(|c| {
-                if c == '.' {
-                    '/'
-                } else if c == '/' {
-                    '.'
-                } else {
-                    c
-                }
-            })
-            .collect(),
-        _ => key.to_owned(),
-    }
 }
 
 fn write_proc(child: &Child<'_>, path: &str, value: &str) -> Result<()> {

@@ -81,7 +81,10 @@ impl<'a> Prepared<'a> {
         let bundle = std::path::absolute(&options.bundle).call(|| format!("{:?}", options.bundle))?;
         let bytes = read_config(options.config.as_deref(), &bundle)?;
         let host = probe::probe()?;
-        let Config { spec, warnings, .. } = plan::config::read(&bytes, &host)?;
+        let Config { mut spec, warnings, pids_limit } = plan::config::read(&bytes, &host)?;
+        if pids_limit.is_none() {
+            leave_pids_alone(&mut spec);
+        }
         warnings.iter().for_each(crate::log::warning);
         let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         check_terminal_rules(terminal, options.console_socket.as_deref(), attachment)?;
@@ -235,6 +238,14 @@ fn compile(
         cgroups: runtime.cgroup_manager != CgroupManager::Disabled,
     };
     plan::compile(spec, bundle, &options, host)
+}
+
+/// `pids: {}` says nothing, but the typed config cannot tell it from a limit of 0.
+fn leave_pids_alone(spec: &mut Spec) {
+    let linux = spec.linux_mut().as_mut();
+    if let Some(resources) = linux.and_then(|linux| linux.resources_mut().as_mut()) {
+        resources.set_pids(None);
+    }
 }
 
 fn notify_wanted() -> bool {

@@ -13,6 +13,7 @@ use crate::cgroup::layout::Version;
 use crate::error::{Error, Explain, Result};
 use crate::host::Host;
 use crate::ids::ContainerId;
+use crate::oci::validate::sysctl_path;
 
 /// What the command line decides, beside the config.
 #[derive(Debug, Clone)]
@@ -88,7 +89,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     }
 
     // The child, in its own root, up to exec.
-    plan_names(&mut plan, spec);
+    plan_names(&mut plan, spec)?;
     plan_program(&mut plan, spec, &maps, options, limits, host)?;
 
     // Last of the host's steps: sources for the child are opened before it is born.
@@ -282,7 +283,7 @@ pub(super) fn plan_console(plan: &mut Plan, process: &Process, to: ConsoleTo, bi
 }
 
 /// Names and kernel settings of the container's own namespaces.
-fn plan_names(plan: &mut Plan, spec: &Spec) {
+fn plan_names(plan: &mut Plan, spec: &Spec) -> Result<()> {
     if let Some(name) = spec.hostname().as_ref().filter(|name| !name.is_empty()) {
         plan.push(Stage::Inside, "hostname", Step::Hostname { name: name.clone() });
     }
@@ -293,9 +294,11 @@ fn plan_names(plan: &mut Plan, spec: &Spec) {
     let mut settings: Vec<_> = sysctl.into_iter().flatten().collect();
     settings.sort();
     for (key, value) in settings {
-        let step = Step::Sysctl { key: key.clone(), value: value.clone() };
-        plan.push(Stage::Inside, format!("linux.sysctl[{key:?}]"), step);
+        let why = format!("linux.sysctl[{key:?}]");
+        let path = sysctl_path(key).map_err(|fault| Error::new(fault).at(&why))?;
+        plan.push(Stage::Inside, why, Step::Sysctl { path, value: value.clone() });
     }
+    Ok(())
 }
 
 fn compile_seccomp(plan: &mut Plan, linux: Option<&Linux>) -> Result<Option<seccomp::Filter>> {

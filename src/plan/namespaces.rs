@@ -67,12 +67,6 @@ impl Namespaces {
         self.is_new(namespace) || self.is_joined(namespace)
     }
 
-    /// All that are not the runtime's.
-    pub fn own(&self) -> Vec<Namespace> {
-        let joined = self.joined.iter().map(|(kind, ..)| *kind);
-        self.new.iter().map(|(kind, _)| *kind).chain(joined).collect()
-    }
-
     /// Whether a second process is needed: a new pid namespace must belong to the user namespace, and
     /// both it and a time namespace are entered only by being born in them.
     pub fn needs_fork(&self, host: &Host) -> bool {

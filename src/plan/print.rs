@@ -51,7 +51,7 @@ impl Step {
             | Step::Cwd { path }
             | Step::Chroot { path }
             | Step::JoinNamespace { path, .. } => path.display().to_string(),
-            Step::Sysctl { key, .. } => key.clone(),
+            Step::Sysctl { path, .. } => format!("/proc/sys/{path}"),
             Step::Rlimit { name, .. } => name.clone(),
             _ => return None,
         })
@@ -125,7 +125,7 @@ impl fmt::Display for Step {
             Step::LoopbackUp => write!(f, "bring lo up"),
             Step::Hostname { name } => write!(f, "sethostname {name}"),
             Step::Domainname { name } => write!(f, "setdomainname {name}"),
-            Step::Sysctl { key, value } => write!(f, "sysctl {key} = {value}"),
+            Step::Sysctl { path, value } => write!(f, "write {value:?} to /proc/sys/{path}"),
             Step::ReadonlyPath { path } => write!(f, "make {path} read-only"),
             Step::MaskPath { path } => write!(f, "hide {path}"),
             Step::Rlimit { name, soft, hard, .. } => write!(f, "{name} soft {soft} hard {hard}"),

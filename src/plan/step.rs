@@ -334,8 +334,8 @@ pub enum Step {
     },
     /// Writes a file below `/proc/sys`, through a procfs of our own.
     Sysctl {
-        /// With dots.
-        key: String,
+        /// Below `/proc/sys`.
+        path: String,
         /// What is written.
         value: String,
     },

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
-use crate::support::child::{self, Output, Run};
+use crate::support::child::{self, Output};
 use crate::support::need::{find_program, subordinate_ids};
 use crate::support::session::{session, unique};
 use crate::support::{bundle, cgroup, skip};
@@ -23,14 +23,17 @@ pub const IMAGE: &str = "localhost/isolate-test-busybox";
 /// What a shell as a container's first process runs to stay, and to end at once when asked.
 pub const SLEEP: &str = "trap 'exit 0' TERM; echo up; while :; do sleep 100 & wait $!; done";
 
+/// Where podman names the network namespaces of its containers.
+const NAMESPACES: &str = "/run/netns";
+
 static ENGINE: OnceLock<Result<Engine, String>> = OnceLock::new();
 
 /// The facts of the private podman.
 struct Engine {
     folder: PathBuf,
     driver: &'static str,
-    /// `libpod_parent` of every hierarchy where another podman had made it before.
-    foreign_cgroups: Vec<PathBuf>,
+    /// What podman makes once and keeps for ever, where another podman had made it before.
+    foreign: Vec<PathBuf>,
 }
 
 /// Runs podman with the runtime under test, to its end.
@@ -181,8 +184,14 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        let run = Run::start(command().args(["rm", "--force", "--time", "0", "--volumes", &self.name]));
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.finish()));
+        clean_up(&["rm", "--force", "--time", "0", "--volumes", &self.name]);
+    }
+}
+
+/// Runs podman where a test ends, perhaps in the middle of a panic, which must not become a second one.
+pub fn clean_up(arguments: &[&str]) {
+    if let Some(Ok(_)) = ENGINE.get() {
+        let _ = std::panic::catch_unwind(|| podman(arguments));
     }
 }
 
@@ -233,13 +242,13 @@ fn make_engine() -> Result<Engine, String> {
     fs::set_permissions(folder.join("run"), fs::Permissions::from_mode(0o700)).unwrap();
     write_configuration(&folder);
     let archive = image_archive(&folder);
+    let foreign = podmans_cgroups().filter(|path| path.exists()).chain(mounts_below(NAMESPACES)).collect();
     // overlay needs a storage folder on a file system that can be an upper layer; vfs copies and works anywhere.
     let mut refusals = Vec::new();
     for driver in ["overlay", "vfs"] {
         let output = import(&folder, driver, &archive);
         if output.code == 0 {
-            let foreign_cgroups = podmans_cgroups().filter(|path| path.exists()).collect();
-            return Ok(Engine { folder, driver, foreign_cgroups });
+            return Ok(Engine { folder, driver, foreign });
         }
         refusals.push(output.to_string());
         let _ = remove_storage(&folder, driver);
@@ -332,6 +341,7 @@ pub fn finish() -> Vec<String> {
     );
     left.extend(remove_storage(&engine.folder, engine.driver));
     remove_podmans_cgroups(engine);
+    remove_podmans_namespaces(engine);
     left
 }
 
@@ -355,10 +365,10 @@ fn what_the_runtime_left(engine: &Engine) -> Vec<String> {
     visible.map(|entry| format!("state {}", entry.path().display())).collect()
 }
 
-fn mounts_below(folder: &Path) -> Vec<PathBuf> {
+fn mounts_below(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4)).map(PathBuf::from);
-    points.filter(|point| point.starts_with(folder)).collect()
+    points.filter(|point| point.starts_with(folder.as_ref())).collect()
 }
 
 /// Files of subordinate ids can be removed only from within the user namespace that podman keeps; its process
@@ -393,13 +403,35 @@ fn podmans_cgroups() -> impl Iterator<Item = PathBuf> {
 /// is left, keeps its parent, and the guard reports both.
 fn remove_podmans_cgroups(engine: &Engine) {
     let start = Instant::now();
-    for parent in podmans_cgroups().filter(|path| !engine.foreign_cgroups.contains(path)) {
+    for parent in podmans_cgroups().filter(|path| !engine.foreign.contains(path)) {
         let monitors = parent.join("conmon");
         let busy = || fs::read_to_string(monitors.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty());
         while busy() && start.elapsed() < Duration::from_secs(5) {
             std::thread::sleep(Duration::from_millis(20));
         }
         let _ = fs::remove_dir(monitors);
+        remove_cgroups_of_pods(&parent);
         let _ = fs::remove_dir(parent);
+    }
+}
+
+/// Podman makes and removes the cgroup of a pod in the hierarchies it knows; the same name in the others came
+/// with the containers, whose own cgroups (`libpod-ID`) are the runtime's to remove.
+fn remove_cgroups_of_pods(parent: &Path) {
+    let Ok(entries) = fs::read_dir(parent) else { return };
+    let is_pod = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+    for entry in entries.flatten().filter(|entry| is_pod(&entry.file_name().to_string_lossy())) {
+        let _ = fs::remove_dir(entry.path());
+    }
+}
+
+/// Podman mounts a folder for the names of network namespaces, once. It goes when it is empty.
+fn remove_podmans_namespaces(engine: &Engine) {
+    let is_empty = fs::read_dir(NAMESPACES).is_ok_and(|mut entries| entries.next().is_none());
+    if !is_rootless()
+        && is_empty
+        && mounts_below(NAMESPACES).iter().any(|point| !engine.foreign.contains(point))
+    {
+        let _ = child::run(Command::new("umount").arg(NAMESPACES));
     }
 }

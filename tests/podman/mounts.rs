@@ -172,7 +172,7 @@ impl SharedMount {
 
 impl Drop for SharedMount {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0).status();
+        let _ = std::panic::catch_unwind(|| child::run(Command::new("umount").arg(&self.0)));
     }
 }
 

@@ -11,7 +11,7 @@ tests![
     network_none_has_only_a_loopback_that_is_up,
     network_host_is_the_host_s,
     slirp4netns_gives_an_address needs [Need::Program("slirp4netns")],
-    pasta_gives_an_address needs [Need::Program("pasta")],
+    pasta_gives_an_address needs [Need::OrdinaryUser, Need::Program("pasta")],
     a_bridge_gives_an_address needs [Need::Root],
     etc_hosts_and_resolv_conf_are_podman_s,
 ];

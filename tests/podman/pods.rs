@@ -1,7 +1,6 @@
 //! Pods: containers that share namespaces through an infra container.
 
 use crate::engine::*;
-use crate::support::child::Run;
 use crate::support::need::find_program;
 use crate::support::session::unique;
 use crate::support::skip;
@@ -33,8 +32,7 @@ impl Pod {
 
 impl Drop for Pod {
     fn drop(&mut self) {
-        let run = Run::start(command().args(["pod", "rm", "--force", &self.0]));
-        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.finish()));
+        clean_up(&["pod", "rm", "--force", &self.0]);
     }
 }
 

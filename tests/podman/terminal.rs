@@ -57,7 +57,10 @@ impl Session {
         Session::start(&[&verb, options, &[IMAGE], arguments].concat())
     }
 
+    /// Rows first, then columns: one of two signals at once may be lost on podman.
     fn resize(&self, rows: u16, columns: u16) {
+        set_size(&self.slave, rows, 80);
+        std::thread::sleep(Duration::from_millis(300));
         set_size(&self.slave, rows, columns);
     }
 

@@ -1,6 +1,7 @@
 //! NOTIFY_SOCKET: a container that tells its supervisor it is ready, through the runtime.
 
 use std::os::unix::net::UnixDatagram;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::support::*;
@@ -13,23 +14,32 @@ tests![
     without_a_supervisor_there_is_no_socket,
 ];
 
+/// A supervisor that takes every message, as systemd does: one that carries a descriptor (BARRIER) is
+/// answered by closing it.
 struct Supervisor {
-    socket: UnixDatagram,
     path: std::path::PathBuf,
+    messages: Arc<Mutex<String>>,
 }
 
 impl Supervisor {
     fn new(bundle: &Bundle) -> Supervisor {
         let path = bundle.folder.join("notify.sock");
         let socket = UnixDatagram::bind(&path).unwrap();
-        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
-        Supervisor { socket, path }
+        socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let messages = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&messages);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 512];
+            while let Ok(length) = socket.recv(&mut bytes) {
+                *kept.lock().unwrap() += &(String::from_utf8_lossy(&bytes[..length]) + "\n");
+            }
+        });
+        Supervisor { path, messages }
     }
 
-    fn message(&self) -> String {
-        let mut bytes = [0; 512];
-        let length = self.socket.recv(&mut bytes).expect("a message within five seconds");
-        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    #[track_caller]
+    fn wait_for(&self, word: &str) {
+        child::eventually(&format!("the supervisor hears {word}"), || self.messages.lock().unwrap().contains(word));
     }
 }
 
@@ -58,12 +68,8 @@ fn send(container: &Container, text: &str) {
 fn ready_is_relayed_with_the_pid_of_the_container() {
     let (container, supervisor, run) = started();
     send(&container, "READY=1\n");
-    let mut seen = supervisor.message();
-    while !(seen.contains("READY=1") && seen.contains("MAINPID=")) {
-        seen += "\n";
-        seen += &supervisor.message();
-    }
-    assert!(seen.contains(&format!("MAINPID={}", container.pid())), "{seen}");
+    supervisor.wait_for("READY=1");
+    supervisor.wait_for(&format!("MAINPID={}\n", container.pid()));
     run.finish().ok();
 }
 

@@ -29,11 +29,18 @@ pub struct Bundle {
 impl Bundle {
     /// A bundle whose process is `args`.
     pub fn new(args: &[&str]) -> Bundle {
+        let bundle = Bundle::without_root(args);
+        make_rootfs(&bundle.rootfs());
+        bundle
+    }
+
+    /// The same for a root that lies elsewhere.
+    pub fn without_root(args: &[&str]) -> Bundle {
         let id = unique("c");
         let folder = session().folder.join(&id);
+        fs::create_dir_all(&folder).unwrap();
         let root = folder.join("state");
         let json = config::default(args, &format!("/{}/{id}", session().mark));
-        make_rootfs(&folder.join("rootfs"));
         Bundle { id, folder, root, json }
     }
 

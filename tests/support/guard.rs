@@ -60,6 +60,32 @@ fn everything() -> BTreeSet<String> {
     all
 }
 
+/// Removes what a failed test has left, after it was reported: thaws and kills, unmounts, removes. Only
+/// what carries this run's mark.
+pub fn sweep() {
+    let mark = format!("isolate-test-{}", std::process::id());
+    let ours: Vec<_> =
+        cgroup::all_folders().into_iter().filter(|path| path.to_string_lossy().contains(&mark)).collect();
+    for folder in &ours {
+        let _ = fs::write(folder.join("freezer.state"), "THAWED");
+        let pids = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+        pids.lines().filter_map(|pid| pid.parse().ok()).for_each(end);
+    }
+    process::descendants(std::process::id() as i32).into_iter().for_each(end);
+    std::thread::sleep(Duration::from_millis(300));
+    ours.iter().rev().for_each(|folder| drop(fs::remove_dir(folder)));
+    for line in mounts().iter().filter(|line| line.contains(&mark)) {
+        if let Some(point) = line.split(' ').nth(5) {
+            let _ = nix::mount::umount2(point, nix::mount::MntFlags::MNT_DETACH);
+        }
+    }
+    let _ = fs::remove_dir_all(std::env::temp_dir().join(mark));
+}
+
+fn end(pid: i32) {
+    let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+}
+
 fn mounts() -> Vec<String> {
     let text = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     text.lines().map(|line| format!("mount {line}")).collect()
