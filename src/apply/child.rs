@@ -43,6 +43,8 @@ pub(super) struct Child<'a> {
     start: Option<OwnedFd>,
     container: Option<super::runtime::Joined>,
     tasks: Vec<OwnedFd>,
+    /// Whether an ordinary user made us, who could otherwise not look at us, or join what we are in.
+    is_of_user: bool,
     state: &'a dyn Fn(i32, crate::plan::HookKind) -> Vec<u8>,
 }
 
@@ -87,6 +89,7 @@ impl<'a> Child<'a> {
             start: None,
             container: work.container.take(),
             tasks: Vec::new(),
+            is_of_user: is_of_user(work.plan),
             state: work.state,
         })
     }
@@ -196,8 +199,10 @@ impl<'a> Child<'a> {
     }
 
     fn heard(&mut self, token: Token, fds: Vec<OwnedFd>) -> Result<()> {
-        if token == Token::Cgroup {
-            self.tasks = fds;
+        match token {
+            Token::Cgroup => self.tasks = fds,
+            Token::Hooks if self.is_of_user => set_dumpable(Dumpable::No)?,
+            _ => {}
         }
         Ok(())
     }
@@ -207,6 +212,11 @@ impl<'a> Child<'a> {
     fn tell(&mut self, token: Token) -> Result<()> {
         if token == Token::Ready {
             set_parent_death(ParentDeath::IsIgnored)?;
+        }
+        // The runtime's hooks, and later commands, look into our namespaces through /proc/PID. For an ordinary
+        // user they may only while we are open to that user; nobody else is in our new pid namespace yet.
+        if self.is_of_user && matches!(token, Token::Namespaces | Token::Ready) {
+            set_dumpable(Dumpable::Yes)?;
         }
         self.channel.tell(token, &[])
     }
@@ -249,6 +259,10 @@ impl<'a> Child<'a> {
 
     /// Only an explicit word starts the program: whoever merely opens the socket changes nothing.
     fn wait_for_start(&mut self) -> Result<()> {
+        if self.is_of_user {
+            // Open to our user from here on, so nothing of the host may be within reach.
+            self.proc = self.root()?.as_fd().try_clone_to_owned().call(|| "dup(root)")?;
+        }
         let Some(listener) = self.listener.take() else { return Err(Error::new("nobody could say start")) };
         self.start = Some(process::wait_for_starter(&listener)?);
         Ok(())
@@ -265,10 +279,7 @@ fn prepare(work: &mut Work<'_>) -> Result<OwnedFd> {
     }
     // An ordinary user's id maps can only be written while the process is open to its user; it closes
     // itself when it becomes root of its namespace.
-    let opens_later = work.plan.stage(Stage::Beside).any(|planned| {
-        matches!(planned.step, Step::WriteIdMaps { writer: MapWriter::Helpers | MapWriter::Single, .. })
-    });
-    if !opens_later {
+    if !is_user_map(work.plan) {
         set_dumpable(Dumpable::No)?;
     }
     // Modes of nodes are given exactly.
@@ -276,6 +287,21 @@ fn prepare(work: &mut Work<'_>) -> Result<OwnedFd> {
     // The program leads a session of its own; it may be one already when the engine made us lead one.
     let _ = nix::unistd::setsid();
     open_proc()
+}
+
+/// Whether an ordinary user writes the id maps.
+fn is_user_map(plan: &Plan) -> bool {
+    plan.stage(Stage::Beside).any(|planned| {
+        matches!(planned.step, Step::WriteIdMaps { writer: MapWriter::Helpers | MapWriter::Single, .. })
+    })
+}
+
+fn is_of_user(plan: &Plan) -> bool {
+    let has_new_pid = plan.steps.iter().any(|planned| match &planned.step {
+        Step::Clone { namespaces } | Step::Fork { namespaces } => namespaces.contains(&Namespace::Pid),
+        _ => false,
+    });
+    has_new_pid && is_user_map(plan)
 }
 
 fn die_with_runtime() -> Result<()> {

@@ -133,7 +133,11 @@ pub(super) fn lower_bounding_set(keep: &[String]) -> Result<()> {
 pub(super) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>, effective: &[String]) -> Result<()> {
     attributes::keep_capabilities(true).call(|| "prctl(PR_SET_KEEPCAPS)")?;
     if let Some(groups) = groups {
-        attributes::set_groups(groups).call(|| format!("setgroups({groups:?})"))?;
+        match attributes::set_groups(groups) {
+            // A user namespace with a single id denies it, and then there is nothing to take away either.
+            Err(Errno::EPERM) if groups.is_empty() => {}
+            result => result.call(|| format!("setgroups({groups:?})"))?,
+        }
     }
     let (user, group) = (Uid::from_raw(uid), Gid::from_raw(gid));
     let unmapped = |what: &'static str| {
@@ -289,10 +293,8 @@ pub(super) fn set_capabilities(sets: &CapabilitySets) -> Result<()> {
     caps::set(None, CapSet::Inheritable, &inheritable).map_err(explain("capset(inheritable)"))?;
     caps::set(None, CapSet::Effective, &within(&sets.effective)).map_err(explain("capset(effective)"))?;
     caps::set(None, CapSet::Permitted, &within(&sets.permitted)).map_err(explain("capset(permitted)"))?;
-    for capability in parse(&sets.ambient) {
-        if let Err(error) = caps::raise(None, CapSet::Ambient, capability) {
-            crate::log::warning(format!("can't raise ambient capability {capability}: {error}"));
-        }
+    for capability in within(&sets.ambient) {
+        caps::raise(None, CapSet::Ambient, capability).map_err(explain("prctl(PR_CAP_AMBIENT_RAISE)"))?;
     }
     Ok(())
 }

@@ -197,7 +197,16 @@ impl Runtime<'_> {
     }
 
     fn return_home(&mut self) -> Result<()> {
-        self.left.drain(..).rev().try_for_each(|(flag, fd)| namespace::enter(&fd, flag))
+        for (flag, fd) in self.left.drain(..).rev() {
+            match namespace::enter(&fd, flag) {
+                // Root of an inner user namespace may not go back to what the outer one owns.
+                Err(error) if error.errno() == Some(Errno::EPERM) => {
+                    crate::log::debug(format!("{error}: the runtime stays in the container's namespace"));
+                }
+                result => result?,
+            }
+        }
+        Ok(())
     }
 
     /// A source opened by the runtime would otherwise stay in the host's peer group: what the container

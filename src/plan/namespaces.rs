@@ -84,7 +84,7 @@ impl Namespaces {
         if !host.sys_admin {
             return;
         }
-        for (namespace, path, why) in self.joined.iter().filter(|(kind, ..)| !kind.is_child_only()) {
+        for (namespace, path, why) in self.joined.iter().filter(|(kind, ..)| self.joins_early(*kind, host)) {
             let step = Step::JoinNamespace { namespace: *namespace, path: path.clone() };
             plan.push(Stage::Host, why, step);
         }
@@ -105,7 +105,7 @@ impl Namespaces {
 
     /// The child's part, up to being in every namespace but the cgroup one.
     pub fn plan_child(&self, plan: &mut Plan, host: &Host) {
-        let late = |kind: &Namespace| kind.is_child_only() || !host.sys_admin;
+        let late = |kind: &Namespace| !self.joins_early(*kind, host);
         let user_first = |kind: &Namespace| *kind != Namespace::User;
         let mut joined: Vec<_> = self.joined.iter().filter(|(kind, ..)| late(kind)).collect();
         joined.sort_by_key(|(kind, ..)| user_first(kind));
@@ -130,6 +130,17 @@ impl Namespaces {
         let namespaces: Vec<_> = unshared.into_iter().filter(|kind| self.is_new(*kind)).collect();
         if !namespaces.is_empty() {
             plan.push(Stage::Setup, "linux.namespaces", Step::Unshare { namespaces });
+        }
+    }
+
+    /// Whether the runtime enters it before the clone, for the child to be born there. Into pid and time
+    /// namespaces there is no other way. The others, too, where the child could not go itself: from its new
+    /// user namespace. Root of an inner user namespace could not come back from them, so there the child goes.
+    fn joins_early(&self, kind: Namespace, host: &Host) -> bool {
+        match kind {
+            Namespace::User | Namespace::Mount => false,
+            Namespace::Pid | Namespace::Time => host.sys_admin,
+            _ => host.privileged || (host.sys_admin && self.is_new(Namespace::User)),
         }
     }
 
@@ -165,11 +176,6 @@ impl Namespace {
             Namespace::Cgroup => "cgroup",
             Namespace::Time => "time",
         }
-    }
-
-    /// Whether the runtime could not return from it.
-    fn is_child_only(self) -> bool {
-        matches!(self, Namespace::User | Namespace::Mount)
     }
 }
 

@@ -60,7 +60,8 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
     let at = |field: &str| format!("{place}.{field}");
     plan_attributes(plan, process, place, around.host)?;
     let user = process.user();
-    let sets = capability_sets(process);
+    let mut sets = capability_sets(process);
+    drop_impossible_ambient(plan, &mut sets);
     plan.push(Stage::Last, at("user.uid"), Step::OwnStdio { uid: user.uid() });
     let no_new_privileges = process.no_new_privileges().unwrap_or(false);
     if no_new_privileges {
@@ -160,6 +161,18 @@ fn capability_sets(process: &Process) -> CapabilitySets {
         inheritable: names(sets.inheritable().as_ref()),
         ambient: names(sets.ambient().as_ref()),
     }
+}
+
+/// A capability can be ambient only while it is permitted and inheritable (capabilities(7)); others are left
+/// out with a warning, as runc does.
+fn drop_impossible_ambient(plan: &mut Plan, sets: &mut CapabilitySets) {
+    let CapabilitySets { permitted, inheritable, ambient, .. } = sets;
+    let is_possible = |name: &String| permitted.contains(name) && inheritable.contains(name);
+    for name in ambient.iter().filter(|name| !is_possible(name)) {
+        let why = "it is not both permitted and inheritable";
+        plan.warnings.push(format!("can't raise ambient capability {name}: {why}"));
+    }
+    ambient.retain(is_possible);
 }
 
 fn supplementary(process: &Process, may_set_groups: bool) -> Result<Option<Vec<u32>>> {

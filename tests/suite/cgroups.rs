@@ -141,7 +141,7 @@ fn memory_and_swap_are_written() {
 }
 
 fn swap_below_memory_is_refused() {
-    let output = Bundle::nothing().limit("memory", json!({"limit": 67_108_864, "swap": 33_554_432})).is_refused(&[]);
+    let output = Bundle::nothing().limit("memory", json!({"limit": 67_108_864, "swap": 33_554_432})).refused(&[]);
     assert!(output.stderr.contains("mem"), "{output}");
 }
 
@@ -189,7 +189,7 @@ fn the_cpu_set_is_written() {
 }
 
 fn a_cpu_that_does_not_exist_is_refused() {
-    Bundle::nothing().limit("cpu", json!({"cpus": "4095"})).is_refused(&["cpu"]);
+    Bundle::nothing().limit("cpu", json!({"cpus": "4095"})).refused(&["cpu"]);
 }
 
 fn a_cpu_quota_slows_the_program() {
@@ -249,11 +249,11 @@ fn a_huge_page_limit_is_written() {
 }
 
 fn a_huge_page_size_that_does_not_exist_is_refused() {
-    Bundle::nothing().limit("hugepageLimits", json!([{"pageSize": "3MB", "limit": 4_194_304}])).is_refused(&["3MB"]);
+    Bundle::nothing().limit("hugepageLimits", json!([{"pageSize": "3MB", "limit": 4_194_304}])).refused(&["3MB"]);
 }
 
 fn a_version_2_file_is_refused_where_there_is_none() {
-    Bundle::nothing().limit("unified", json!({"memory.high": "10000000"})).is_refused(&["unified"]);
+    Bundle::nothing().limit("unified", json!({"memory.high": "10000000"})).refused(&["unified"]);
 }
 
 fn a_cgroup_that_holds_somebody_else_is_refused() {
@@ -271,7 +271,7 @@ fn exec_is_under_the_limits_too() {
 }
 
 fn a_limit_that_cannot_be_applied_is_refused() {
-    Bundle::nothing().set("/linux/resources", json!({"memory": {"limit": 67_108_864}})).is_refused(&["cgroup"]);
+    Bundle::nothing().set("/linux/resources", json!({"memory": {"limit": 67_108_864}})).refused(&["cgroup"]);
 }
 
 fn cgroup_management_can_be_disabled() {

@@ -86,7 +86,7 @@ fn a_node_that_is_there_already_is_kept() {
 
 fn a_node_of_an_unknown_kind_is_refused() {
     let devices = json!([{"path": "/dev/x", "type": "z", "major": 1, "minor": 3}]);
-    Bundle::nothing().set("/linux/devices", devices).is_refused(&[]);
+    Bundle::nothing().set("/linux/devices", devices).refused(&[]);
 }
 
 fn a_dev_bound_from_the_host_is_left_as_it_is() {

@@ -151,13 +151,13 @@ fn a_hook_gets_its_arguments() {
 fn a_failing_hook_before_start_fails_create() {
     for kind in ["prestart", "createRuntime", "createContainer"] {
         let bundle = with_hook(Bundle::sleeper(), kind, "exit 3");
-        bundle.is_refused(&["hook", "exit status"]);
+        bundle.refused(&["hook", "exit status"]);
     }
 }
 
 fn a_failing_hook_names_its_kind_and_number() {
     let bundle = with_hook(with_hook(Bundle::sleeper(), "createRuntime", "exit 0"), "createRuntime", "exit 3");
-    bundle.is_refused(&["error running createRuntime hook #2:"]);
+    bundle.refused(&["error running createRuntime hook #2:"]);
 }
 
 fn a_failing_start_container_hook_fails_the_start() {
@@ -187,12 +187,12 @@ fn a_hook_that_takes_too_long_is_killed() {
     let mut entry = hook("exec sleep 60");
     entry["timeout"] = json!(1);
     let start = Instant::now();
-    Bundle::sleeper().set("/hooks", json!({"createRuntime": [entry]})).is_refused(&["hook"]);
+    Bundle::sleeper().set("/hooks", json!({"createRuntime": [entry]})).refused(&["hook"]);
     assert!(start.elapsed() < Duration::from_secs(10));
 }
 
 fn a_hook_that_does_not_exist_fails_create() {
-    let output = Bundle::sleeper().set("/hooks", json!({"createRuntime": [{"path": "/nonesuch/hook"}]})).is_refused(&["hook"]);
+    let output = Bundle::sleeper().set("/hooks", json!({"createRuntime": [{"path": "/nonesuch/hook"}]})).refused(&["hook"]);
     if session().is_isolate() {
         // podman would tell its user that the program of the container is missing.
         assert!(!output.stderr.contains("no such file or directory"), "{output}");
@@ -201,7 +201,7 @@ fn a_hook_that_does_not_exist_fails_create() {
 
 fn a_relative_path_of_a_hook_is_refused() {
     let hooks = json!({"createRuntime": [{"path": "bin/true"}]});
-    Bundle::sleeper().set("/hooks", hooks).is_refused(&["hooks.createRuntime[0].path"]);
+    Bundle::sleeper().set("/hooks", hooks).refused(&["hooks.createRuntime[0].path"]);
 }
 
 fn poststop_runs_when_the_container_is_deleted() {
@@ -223,7 +223,7 @@ fn poststop_runs_after_a_failed_create() {
 
 fn what_a_hook_prints_is_told_when_it_fails() {
     let bundle = with_hook(Bundle::sleeper(), "createRuntime", "echo the reason is here >&2; exit 1");
-    bundle.is_refused(&["the reason is here"]);
+    bundle.refused(&["the reason is here"]);
 }
 
 fn the_network_exists_when_the_hooks_run() {

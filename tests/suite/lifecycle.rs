@@ -238,20 +238,20 @@ fn run_reaps_the_orphans_of_the_container() {
 }
 
 fn a_missing_program_is_told_at_create() {
-    Bundle::new(&["nonesuch"]).is_refused(&["executable file not found in $PATH"]);
+    Bundle::new(&["nonesuch"]).refused(&["executable file not found in $PATH"]);
 }
 
 fn a_missing_absolute_program_is_told_at_create() {
-    Bundle::new(&["/bin/nonesuch"]).is_refused(&["no such file or directory"]);
+    Bundle::new(&["/bin/nonesuch"]).refused(&["no such file or directory"]);
 }
 
 fn a_program_that_may_not_be_executed_is_told_at_create() {
-    Bundle::new(&["/etc/passwd"]).is_refused(&["permission denied"]);
+    Bundle::new(&["/etc/passwd"]).refused(&["permission denied"]);
 }
 
 fn a_failed_create_leaves_nothing() {
     let missing = json!({"destination": "/x", "type": "bind", "source": "/nonesuch", "options": ["bind"]});
-    Bundle::sleeper().mount(missing).is_refused(&[]);
+    Bundle::sleeper().mount(missing).refused(&[]);
 }
 
 fn a_command_without_an_id_fails() {

@@ -327,7 +327,7 @@ fn a_dangling_link_as_target_stays_inside() {
 
 fn a_missing_source_is_refused_by_name() {
     let mount = json!({"destination": "/here", "type": "bind", "source": "/nonesuch-source", "options": ["bind"]});
-    let output = Bundle::nothing().mount(mount).is_refused(&["/nonesuch-source"]);
+    let output = Bundle::nothing().mount(mount).refused(&["/nonesuch-source"]);
     if session().is_isolate() {
         // podman would tell its user that the runtime itself is missing.
         assert!(!output.stderr.contains("no such file or directory"), "{output}");
@@ -337,18 +337,18 @@ fn a_missing_source_is_refused_by_name() {
 
 fn an_unknown_file_system_is_refused() {
     let mount = json!({"destination": "/here", "type": "nonesuchfs", "source": "none"});
-    Bundle::nothing().mount(mount).is_refused(&["/here"]);
+    Bundle::nothing().mount(mount).refused(&["/here"]);
 }
 
 fn an_unknown_option_of_tmpfs_is_refused() {
-    Bundle::nothing().mount(tmpfs(&["nonesuch=1"])).is_refused(&["/here"]);
+    Bundle::nothing().mount(tmpfs(&["nonesuch=1"])).refused(&["/here"]);
 }
 
 fn a_special_folder_as_link(name: &str) {
     let bundle = Bundle::nothing();
     fs::remove_dir(bundle.rootfs().join(name)).unwrap();
     let bundle = bundle.directory("/elsewhere").link("elsewhere", name);
-    bundle.is_refused(&["must be mounted on ordinary directory"]);
+    bundle.refused(&["must be mounted on ordinary directory"]);
 }
 
 fn a_proc_that_is_a_link_is_refused() {
@@ -362,7 +362,7 @@ fn a_sys_that_is_a_link_is_refused() {
 fn a_mount_over_a_file_of_proc_is_refused() {
     for destination in ["/proc/sys", "/proc/self/attr", "/proc/1"] {
         let mount = json!({"destination": destination, "type": "tmpfs", "source": "tmpfs"});
-        Bundle::nothing().mount(mount).is_refused(&["/proc"]);
+        Bundle::nothing().mount(mount).refused(&["/proc"]);
     }
 }
 
@@ -377,7 +377,7 @@ fn a_tmpfs_over_proc_itself_is_refused() {
     let bundle = Bundle::nothing().config(|json| {
         *config::mount_at(json, "/proc") = json!({"destination": "/proc", "type": "tmpfs", "source": "tmpfs"});
     });
-    bundle.is_refused(&["/proc"]);
+    bundle.refused(&["/proc"]);
 }
 
 fn a_tmpfs_takes_the_mode_of_the_folder_below() {

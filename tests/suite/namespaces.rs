@@ -85,7 +85,7 @@ fn a_time_namespace_has_the_offsets_asked_for() {
 fn time_offsets_without_a_time_namespace_are_refused() {
     Bundle::sleeper()
         .set("/linux/timeOffsets", json!({"boottime": {"secs": 1, "nanosecs": 0}}))
-        .is_refused(&["timeOffsets"]);
+        .refused(&["timeOffsets"]);
 }
 
 fn a_namespace_joined_by_path_is_that_one() {
@@ -126,19 +126,19 @@ fn a_pid_namespace_joined_by_path_shows_its_processes() {
 
 fn a_path_of_another_kind_is_refused() {
     let path = format!("/proc/{}/ns/uts", std::process::id());
-    Bundle::sleeper().config(|json| config::join_namespace(json, "network", &path)).is_refused(&[]);
+    Bundle::sleeper().config(|json| config::join_namespace(json, "network", &path)).refused(&[]);
 }
 
 fn a_path_that_is_no_namespace_is_refused() {
     for path in ["/etc/passwd", "/nonesuch/net"] {
-        Bundle::sleeper().config(|json| config::join_namespace(json, "network", path)).is_refused(&[]);
+        Bundle::sleeper().config(|json| config::join_namespace(json, "network", path)).refused(&[]);
     }
 }
 
 fn a_namespace_listed_twice_is_refused() {
     Bundle::sleeper()
         .config(|json| config::add_namespace(json, json!({"type": "pid"})))
-        .is_refused(&["linux.namespaces"]);
+        .refused(&["linux.namespaces"]);
 }
 
 fn the_program_is_process_one_of_a_new_pid_namespace() {
@@ -184,7 +184,7 @@ fn the_hostname_is_set() {
 }
 
 fn a_hostname_without_its_namespace_is_refused() {
-    Bundle::sleeper().config(|json| config::remove_namespace(json, "uts")).is_refused(&["hostname"]);
+    Bundle::sleeper().config(|json| config::remove_namespace(json, "uts")).refused(&["hostname"]);
 }
 
 fn the_domain_name_is_set() {

@@ -47,17 +47,19 @@ fn variant() -> String {
 
 /// What differs from run to run gets a name.
 fn normal(text: &str, container: &Container) -> String {
-    // Columns move with the length of paths, which differ from run to run.
-    let collapse = |line: &str| {
-        let indent = &line[..line.len() - line.trim_start().len()];
-        format!("{indent}{}\n", line.split_whitespace().collect::<Vec<_>>().join(" "))
-    };
-    text.lines()
-        .map(collapse)
-        .collect::<String>()
+    let named = text
         .replace(container.bundle.folder.to_str().unwrap(), "BUNDLE")
         .replace(&session().mark, "MARK")
-        .replace(container.id(), "ID")
+        .replace(container.id(), "ID");
+    named.lines().map(|line| unaligned(line) + "\n").collect()
+}
+
+/// The column of reasons moves with the length of names: here it always starts after two spaces.
+fn unaligned(line: &str) -> String {
+    match line.rsplit_once("  [") {
+        Some((step, why)) => format!("{}  [{why}", step.trim_end()),
+        None => line.to_owned(),
+    }
 }
 
 #[track_caller]

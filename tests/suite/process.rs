@@ -55,7 +55,7 @@ fn the_program_is_searched_in_the_path_of_the_config() {
 }
 
 fn the_program_is_searched_in_the_root_not_on_the_host() {
-    Bundle::new(&["runc"]).is_refused(&["executable file not found in $PATH"]);
+    Bundle::new(&["runc"]).refused(&["executable file not found in $PATH"]);
 }
 
 fn the_environment_is_that_of_the_config_alone() {
@@ -74,7 +74,7 @@ fn a_missing_home_is_taken_from_the_image() {
 }
 
 fn a_variable_without_a_value_is_refused() {
-    Bundle::nothing().set("/process/env", json!(["PATH=/bin", "NOTHING"])).is_refused(&["process.env"]);
+    Bundle::nothing().set("/process/env", json!(["PATH=/bin", "NOTHING"])).refused(&["process.env"]);
 }
 
 fn the_working_folder_is_that_of_the_config() {
@@ -87,7 +87,7 @@ fn a_missing_working_folder_is_made() {
 }
 
 fn a_working_folder_that_is_a_file_is_refused() {
-    Bundle::nothing().set("/process/cwd", json!("/etc/passwd")).is_refused(&[]);
+    Bundle::nothing().set("/process/cwd", json!("/etc/passwd")).refused(&[]);
 }
 
 fn a_working_folder_outside_the_container_is_refused() {
@@ -100,7 +100,7 @@ fn a_working_folder_outside_the_container_is_refused() {
 }
 
 fn a_relative_working_folder_is_refused() {
-    let output = Bundle::nothing().set("/process/cwd", json!("tmp")).is_refused(&[]);
+    let output = Bundle::nothing().set("/process/cwd", json!("tmp")).refused(&[]);
     assert!(output.stderr.to_lowercase().contains("cwd"), "{output}");
 }
 

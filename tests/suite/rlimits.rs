@@ -108,7 +108,7 @@ fn a_limit_that_is_not_listed_is_the_callers() {
 }
 
 fn refused(list: serde_json::Value, words: &[&str]) {
-    Bundle::nothing().set("/process/rlimits", list).is_refused(words);
+    Bundle::nothing().set("/process/rlimits", list).refused(words);
 }
 
 fn an_unknown_limit_is_refused() {

@@ -186,7 +186,7 @@ fn an_unknown_call_is_ignored() {
 }
 
 fn refused(filter: Value, words: &[&str]) {
-    filtered("true", filter).is_refused(words);
+    filtered("true", filter).refused(words);
 }
 
 fn an_unknown_action_is_refused() {

@@ -50,7 +50,7 @@ fn annotations_are_given_back() {
 }
 
 fn an_empty_annotation_key_is_refused() {
-    Bundle::nothing().set("/annotations", json!({"": "x"})).is_refused(&["annotations"]);
+    Bundle::nothing().set("/annotations", json!({"": "x"})).refused(&["annotations"]);
 }
 
 fn the_status_follows_the_container() {

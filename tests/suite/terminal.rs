@@ -125,7 +125,7 @@ fn the_terminal_belongs_to_the_user() {
 }
 
 fn a_terminal_without_a_socket_is_refused_by_create() {
-    with_terminal("true").is_refused(&["cannot allocate tty if runc will detach without setting console socket"]);
+    with_terminal("true").refused(&["cannot allocate tty if runc will detach without setting console socket"]);
 }
 
 fn a_terminal_without_a_socket_is_refused_by_run_detached() {

@@ -96,21 +96,21 @@ fn several_ranges_are_mapped() {
 }
 
 fn a_user_that_is_not_mapped_is_refused() {
-    mapped("true").set("/process/user/uid", json!(99_999_999)).is_refused(&[]);
+    mapped("true").set("/process/user/uid", json!(99_999_999)).refused(&[]);
 }
 
 fn a_group_that_is_not_mapped_is_refused() {
-    mapped("true").set("/process/user/gid", json!(99_999_999)).is_refused(&[]);
+    mapped("true").set("/process/user/gid", json!(99_999_999)).refused(&[]);
 }
 
 fn a_new_user_namespace_without_maps_is_refused() {
     Bundle::nothing()
         .config(|json| config::add_namespace(json, json!({"type": "user"})))
-        .is_refused(&[]);
+        .refused(&[]);
 }
 
 fn maps_without_a_user_namespace_are_refused() {
-    mapped("true").config(|json| config::remove_namespace(json, "user")).is_refused(&["linux.uidMappings"]);
+    mapped("true").config(|json| config::remove_namespace(json, "user")).refused(&["linux.uidMappings"]);
 }
 
 fn overlapping_maps_are_refused() {
@@ -118,7 +118,7 @@ fn overlapping_maps_are_refused() {
         {"containerID": 0, "hostID": 400_000, "size": 1000},
         {"containerID": 500, "hostID": 500_000, "size": 1000}
     ]);
-    mapped("true").set("/linux/uidMappings", map).is_refused(&[]);
+    mapped("true").set("/linux/uidMappings", map).refused(&[]);
 }
 
 fn a_user_namespace_is_joined_by_path() {
@@ -179,7 +179,7 @@ fn an_ordinary_user_with_one_id_gets_no_additional_groups() {
         .set("/linux/uidMappings", lone())
         .set("/linux/gidMappings", group)
         .set("/process/user/additionalGids", json!([1]))
-        .is_refused(&[]);
+        .refused(&[]);
 }
 
 fn subordinate_ids_are_mapped_by_newuidmap() {

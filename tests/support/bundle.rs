@@ -193,7 +193,7 @@ impl Bundle {
 
     /// `create`, which must fail with exit code 1, say each of `words`, and leave nothing.
     #[track_caller]
-    pub fn is_refused(self, words: &[&str]) -> Output {
+    pub fn refused(self, words: &[&str]) -> Output {
         let container = self.container();
         let output = container.create(&[]).fails(1, words);
         container.leaves_nothing();
