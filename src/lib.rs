@@ -3,7 +3,7 @@
 //! The crate is one engine with two faces: an OCI runtime (`isolate create/start/…`) and disposable or
 //! lasting private systems (`isolate try`, tenants). `docs/architecture.md` walks through a create from
 //! `main` to `exec`; the modules below are listed from the user's side down to the kernel's, and may only
-//! use what stands below them (`tests/layering.rs` checks that).
+//! use what stands below them (`tests/suite/layering.rs` checks that).
 
 #![deny(unsafe_code)]
 

@@ -61,9 +61,12 @@ impl Channel {
 
     /// Reports a failure; when nobody is left to hear it, there is nothing more to do.
     pub fn fail(&self, error: &Error) {
-        let content = error.to_wire();
-        let end = content.len().min(channel::LARGEST - 1);
-        let _ = self.send(b'e', &content[..end], &[]);
+        let mut content = error.to_wire();
+        if content.len() >= channel::LARGEST {
+            let text: String = error.to_string().chars().take(channel::LARGEST / 8).collect();
+            content = Error::new(format!("{text}…")).to_wire();
+        }
+        let _ = self.send(b'e', &content, &[]);
     }
 
     /// Waits for the next message.

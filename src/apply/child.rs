@@ -45,6 +45,8 @@ pub(super) struct Child<'a> {
     tasks: Vec<OwnedFd>,
     /// Whether an ordinary user made us, who could otherwise not look at us, or join what we are in.
     is_of_user: bool,
+    /// Our pid on the host, kept when its procfs is given up.
+    pid: Option<i32>,
     state: &'a dyn Fn(i32, crate::plan::HookKind) -> Vec<u8>,
 }
 
@@ -90,6 +92,7 @@ impl<'a> Child<'a> {
             container: work.container.take(),
             tasks: Vec::new(),
             is_of_user: is_of_user(work.plan),
+            pid: None,
             state: work.state,
         })
     }
@@ -181,6 +184,9 @@ impl<'a> Child<'a> {
 
     /// Our pid as the runtime sees it: `self` of a procfs is named for its own pid namespace.
     fn host_pid(&self) -> i32 {
+        if let Some(pid) = self.pid {
+            return pid;
+        }
         let name = nix::fcntl::readlinkat(&self.proc, "self").unwrap_or_default();
         name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0)
     }
@@ -260,6 +266,7 @@ impl<'a> Child<'a> {
     /// Only an explicit word starts the program: whoever merely opens the socket changes nothing.
     fn wait_for_start(&mut self) -> Result<()> {
         if self.is_of_user {
+            self.pid = Some(self.host_pid());
             // Open to our user from here on, so nothing of the host may be within reach.
             self.proc = self.root()?.as_fd().try_clone_to_owned().call(|| "dup(root)")?;
         }

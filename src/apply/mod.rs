@@ -4,6 +4,7 @@
 //! | file | process | what |
 //! |---|---|---|
 //! | `runtime` | the runtime | host and beside: cgroups, clone, id maps, hooks, waiting |
+//! | `idmaps` | the runtime | id maps of user namespaces and of mounts |
 //! | `child` | the child | setup, inside, last: the walk over the steps |
 //! | `mounts` | the child | mounts, masks, read-only paths, pivot |
 //! | `copy_up` | the child | filling a tmpfs from the image |

@@ -70,7 +70,11 @@ pub fn open_process(pid: i32, start_time: u64) -> Result<Option<std::os::fd::Own
         return Ok(None);
     }
     // First the descriptor, then the look: from then on the pid cannot become another process.
-    let Ok(pidfd) = pidfd::open(pid) else { return Ok(None) };
+    let pidfd = match pidfd::open(pid) {
+        Ok(pidfd) => pidfd,
+        Err(error) if error.errno() == Some(nix::errno::Errno::ESRCH) => return Ok(None),
+        Err(error) => return Err(error),
+    };
     let stat = process::stat(Path::new("/proc"), pid)?;
     let is_it = stat.is_some_and(|stat| stat.start_time == start_time && !stat.has_ended());
     Ok(is_it.then_some(pidfd))

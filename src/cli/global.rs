@@ -150,13 +150,15 @@ impl Caller {
     }
 }
 
-/// `/run/isolate` for root, `$XDG_RUNTIME_DIR/isolate` for others if that variable is set. As in runc, uid 0
-/// of an inner user namespace counts as "others" unless `USER` is root: rootless engines run us in one.
+/// `/run/isolate` for root, `$XDG_RUNTIME_DIR/isolate` for others, or `/tmp/isolate-UID` (refused if it is
+/// not theirs) without that variable. As in runc, uid 0 of an inner user namespace counts as "others" unless
+/// `USER` is root: rootless engines run us in one.
 fn default_root(caller: &Caller) -> PathBuf {
     let inner_root = !caller.initial_user_namespace && caller.user.as_deref() != Some("root".as_ref());
     let rootless = caller.effective_uid != 0 || inner_root;
     match &caller.xdg_runtime_dir {
         Some(dir) if rootless && Path::new(dir).is_absolute() => Path::new(dir).join("isolate"),
+        _ if caller.effective_uid != 0 => PathBuf::from(format!("/tmp/isolate-{}", caller.effective_uid)),
         _ => PathBuf::from("/run/isolate"),
     }
 }

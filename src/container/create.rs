@@ -86,6 +86,7 @@ impl<'a> Prepared<'a> {
             leave_pids_alone(&mut spec);
         }
         warnings.iter().for_each(crate::log::warning);
+        warn_of_capabilities(&spec);
         let terminal = spec.process().as_ref().and_then(|process| process.terminal()).unwrap_or(false);
         check_terminal_rules(terminal, options.console_socket.as_deref(), attachment)?;
         crate::log::debug(format!("the config of {} is read", bundle.display()));
@@ -101,6 +102,7 @@ impl<'a> Prepared<'a> {
         match self.make_in(&folder, signals) {
             Ok((made, saved)) => Ok(Standing { made, folder, saved }),
             Err(error) => {
+                self.forget_pid_file();
                 if let Err(left) = apply::undo::take_back(folder) {
                     crate::log::warning(format!("after the failure something was left: {left}"));
                 }
@@ -164,6 +166,7 @@ impl<'a> Prepared<'a> {
             annotations: self.annotations(),
             cgroups: made.cgroup.save(),
             namespaces: listed.clone().map(|entry| own(Namespace::from(entry.typ()))).collect(),
+            has_poststart: !self.hooks_after_start().is_empty(),
             new_pid_namespace: listed.clone().any(|entry| has_new_pid(&entry)),
         };
         saved.write(folder)?;
@@ -176,6 +179,10 @@ impl<'a> Prepared<'a> {
         Ok(saved)
     }
 
+    fn hooks_after_start(&self) -> Vec<plan::Hook> {
+        plan::hooks(self.spec.hooks().as_ref().and_then(|hooks| hooks.poststart().as_ref()))
+    }
+
     fn rootfs(&self) -> PathBuf {
         self.spec.root().as_ref().map_or_else(PathBuf::new, |root| self.bundle.join(root.path()))
     }
@@ -183,6 +190,13 @@ impl<'a> Prepared<'a> {
     fn annotations(&self) -> std::collections::BTreeMap<String, String> {
         let pairs = self.spec.annotations().iter().flatten();
         pairs.map(|(key, value)| (key.clone(), value.clone())).collect()
+    }
+
+    /// A failure after the pid file was written must not leave it to be believed.
+    fn forget_pid_file(&self) {
+        if let Some(path) = &self.options.pid_file {
+            let _ = std::fs::remove_file(path);
+        }
     }
 
     fn hook_state(&self, pid: i32, kind: HookKind) -> Vec<u8> {
@@ -238,6 +252,26 @@ fn compile(
         cgroups: runtime.cgroup_manager != CgroupManager::Disabled,
     };
     plan::compile(spec, bundle, &options, host)
+}
+
+/// Capabilities that the runtime does not have cannot be given to anybody; in a new user namespace it has all.
+fn warn_of_capabilities(spec: &Spec) {
+    let in_user_namespace = spec
+        .linux()
+        .as_ref()
+        .and_then(|linux| linux.namespaces().as_ref())
+        .is_some_and(|list| list.iter().any(|entry| Namespace::from(entry.typ()) == Namespace::User));
+    let sets = spec.process().as_ref().and_then(|process| process.capabilities().as_ref());
+    let wanted = sets.and_then(|sets| sets.permitted().as_ref()).into_iter().flatten();
+    let Ok(own) = caps::read(None, caps::CapSet::Permitted) else { return };
+    let has = |name: &str| name.parse().is_ok_and(|capability: caps::Capability| own.contains(&capability));
+    for name in
+        wanted.map(|capability| format!("CAP_{capability}")).filter(|name| !in_user_namespace && !has(name))
+    {
+        crate::log::warning(format!(
+            "the container does not get {name}: the runtime does not have it either"
+        ));
+    }
 }
 
 /// `pids: {}` says nothing, but the typed config cannot tell it from a limit of 0.

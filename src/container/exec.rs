@@ -14,6 +14,7 @@ use super::console::{Attachment, check_terminal_rules};
 use super::create::{find, kept_descriptors, kill_init, read_limited, send_pidfd, write_pid_file};
 use super::foreground::{self, Init, Signals, Subreaper};
 use super::query::{read, status};
+use super::start::refuse_dead;
 use super::terminal::Terminal;
 use super::{ExecOptions, Runtime, Status};
 use crate::apply::{self, Joined, Made, Work};
@@ -44,7 +45,7 @@ pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Resul
     drop(folder);
     if options.detach {
         let made = join(&plan, &saved, options, None).doing(doing)?;
-        made.wait_for_exec().doing(doing)?;
+        made.wait_for_exec().and_then(|()| refuse_dead(made.pid)).doing(doing)?;
         return Ok(0);
     }
     let subreaper = if options.no_subreaper { Subreaper::No } else { Subreaper::Yes };
@@ -55,7 +56,7 @@ pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Resul
 
 fn wait(mut made: Made, signals: &Signals) -> Result<i32> {
     let terminal = made.master.take().map(Terminal::attach).transpose()?;
-    if let Err(error) = made.wait_for_exec() {
+    if let Err(error) = made.wait_for_exec().and_then(|()| refuse_dead(made.pid)) {
         kill_init(&made);
         return Err(error);
     }

@@ -26,9 +26,6 @@ use crate::sys::{pidfd, socket};
 /// Where the container finds the folder of its socket.
 pub const CONTAINER_FOLDER: &str = "/run/notify";
 
-/// The options of the mount that [`mount_source`] is for (runc's).
-pub const MOUNT_OPTIONS: [&str; 5] = ["bind", "nosuid", "noexec", "nodev", "ro"];
-
 /// What the process's environment gets.
 pub const ENV: &str = "NOTIFY_SOCKET=/run/notify/notify.sock";
 

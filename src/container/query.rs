@@ -40,10 +40,10 @@ pub fn list(runtime: &Runtime) -> Result<Vec<State>> {
     Ok(states)
 }
 
-/// The host pids of the container's processes, ascending.
+/// The host pids of the container's processes, ascending; none once it has stopped.
 ///
 /// # Errors
-/// When it does not exist or does not run.
+/// When it does not exist.
 pub fn processes(runtime: &Runtime, id: &ContainerId) -> Result<Vec<i32>> {
     let doing = || format!("cannot list the processes of container '{id}'");
     let folder = find(runtime, id).doing(doing)?;

@@ -5,7 +5,7 @@ use super::create::{Prepared, Standing, kill_init, notify_relay};
 use super::foreground::{self, Init, Signals, Subreaper};
 use super::notify::relay_once;
 use super::query::to_state;
-use super::start::{poststart_hooks, run_poststart};
+use super::start::{poststart_hooks, refuse_dead, run_poststart};
 use super::terminal::Terminal;
 use super::{CreateOptions, RunOptions, Runtime, Status, delete};
 use crate::error::{Explain, Result};
@@ -71,7 +71,8 @@ fn started(standing: Standing) -> Result<Standing> {
 fn begin(standing: &Standing) -> Result<()> {
     let Standing { made, folder, saved } = standing;
     made.wait_for_exec()?;
-    let hooks = poststart_hooks(folder)?;
+    refuse_dead(made.pid)?;
+    let hooks = poststart_hooks(folder, saved)?;
     if hooks.is_empty() {
         return Ok(());
     }

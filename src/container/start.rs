@@ -1,6 +1,7 @@
 //! `start`: says the word to the waiting init, and waits until the program has been executed.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use super::create::{notify_relay, open_locked};
 use super::notify::relay_once;
@@ -12,7 +13,7 @@ use crate::ids::ContainerId;
 use crate::oci::read::parse;
 use crate::plan::{Hook, HookKind};
 use crate::store::{Folder, Saved};
-use crate::sys::starter;
+use crate::sys::{process, starter};
 
 /// Starts the user's program of a created container.
 ///
@@ -23,7 +24,7 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
     let folder = open_locked(runtime, id).doing(doing)?;
     let saved = read(&folder).doing(doing)?;
     start_locked(&folder, &saved).doing(doing)?;
-    let hooks = poststart_hooks(&folder)?;
+    let hooks = poststart_hooks(&folder, &saved)?;
     if !hooks.is_empty() {
         let state = to_state(&folder, saved.clone(), Status::Running)?;
         if let Err(error) = run_poststart(&hooks, &state) {
@@ -47,10 +48,29 @@ fn start_locked(folder: &Folder, saved: &Saved) -> Result<()> {
         return refuse("cannot start a container that has stopped");
     };
     say_start(folder)?;
+    refuse_dead(saved.pid)?;
     if let Some(relay) = relay {
         relay_once(&relay, saved.pid, &init)?;
     }
     Ok(())
+}
+
+/// An init that died on the way to exec closes the connection just as exec does; only what the kernel
+/// keeps of it, until its parent has looked, tells the two apart.
+///
+/// # Errors
+/// When it died before it was the program.
+pub(super) fn refuse_dead(pid: i32) -> Result<()> {
+    let stat = process::stat(Path::new("/proc"), pid)?;
+    match stat {
+        Some(stat) if stat.has_ended() && stat.has_never_executed() => Err(Error::new(
+            "the container's init died before it could execute the program",
+        )
+        .hint(
+            "a seccomp filter that kills on capset or execve does this, and so does too low a memory limit",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The init's answer is the end of the connection (exec closed it), or why it could not execute.
@@ -75,17 +95,15 @@ fn say_start(folder: &Folder) -> Result<()> {
     }
 }
 
-/// The hooks of the config as it was at create.
+/// The `poststart` hooks of the config as it was at create.
 ///
 /// # Errors
 /// When the kept config is damaged.
-pub(super) fn poststart_hooks(folder: &Folder) -> Result<Vec<Hook>> {
-    let config = folder.read("config.json")?.unwrap_or_default();
-    let mentions = config.windows(9).any(|window| window == b"poststart");
-    if !mentions {
+pub(super) fn poststart_hooks(folder: &Folder, saved: &Saved) -> Result<Vec<Hook>> {
+    if !saved.has_poststart {
         return Ok(Vec::new());
     }
-    let spec = parse(&config)?.spec;
+    let spec = parse(&folder.read("config.json")?.unwrap_or_default())?.spec;
     let listed = spec.hooks().as_ref().and_then(|hooks| hooks.poststart().as_ref());
     Ok(crate::plan::hooks(listed))
 }

@@ -92,7 +92,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
         };
         root::plan_root(&mut plan, &around)?;
     } else {
-        root::plan_shared_root(&mut plan, spec, bundle)?;
+        root::plan_shared_root(&mut plan, spec, bundle, options)?;
     }
 
     // The child, in its own root, up to exec.

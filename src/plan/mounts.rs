@@ -65,7 +65,7 @@ pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mu
         let options =
             mount_options::parse(mount.options().as_deref().unwrap_or_default(), mount.typ().as_deref())
                 .at(place)?;
-        refuse_words_of_crun(&options).at(place)?;
+        refuse_words(&options).at(place)?;
         let target = RootPath::new(mount.destination());
         check_proc(mount, &target).at(place)?;
         match mount.typ().as_deref().unwrap_or("none") {
@@ -100,8 +100,8 @@ fn check_proc(mount: &Mount, target: &RootPath) -> Result<()> {
         .hint("mount it elsewhere, or bind one of /proc/{cpuinfo,meminfo,stat,uptime,loadavg,…}"))
 }
 
-/// What crun alone understands; ignoring it would follow a link that was not to be followed.
-fn refuse_words_of_crun(options: &MountOptions) -> Result<()> {
+/// Words that would change what is mounted, if they were ignored.
+fn refuse_words(options: &MountOptions) -> Result<()> {
     let words = [
         ("src-nofollow", options.src_nofollow),
         ("dest-nofollow", options.dest_nofollow),

@@ -37,22 +37,33 @@ pub struct Around<'a> {
 ///
 /// # Errors
 /// When something is to be mounted, which the host would see.
-pub fn plan_shared_root(plan: &mut Plan, spec: &Spec, bundle: &Path) -> Result<()> {
+pub fn plan_shared_root(plan: &mut Plan, spec: &Spec, bundle: &Path, options: &Options) -> Result<()> {
     refuse_mounts(spec)?;
+    plan_hooks(plan, spec);
     plan.push(Stage::Inside, "root.path", Step::Chroot { path: root_path(spec, bundle)? });
+    if let Some(process) = spec.process() {
+        plan_console(plan, process, options.console, false);
+    }
     Ok(())
 }
 
 fn refuse_mounts(spec: &Spec) -> Result<()> {
     let linux = spec.linux().as_ref();
+    let is_listed = |list: Option<&Vec<String>>| list.is_some_and(|list| !list.is_empty());
     let fields = [
-        ("mounts", spec.mounts().iter().flatten().count()),
-        ("linux.maskedPaths", linux.map_or(0, |linux| linux.masked_paths().iter().flatten().count())),
-        ("linux.readonlyPaths", linux.map_or(0, |linux| linux.readonly_paths().iter().flatten().count())),
+        ("mounts", spec.mounts().as_ref().is_some_and(|mounts| !mounts.is_empty())),
+        ("root.readonly", spec.root().as_ref().and_then(|root| root.readonly()).unwrap_or(false)),
+        ("linux.maskedPaths", is_listed(linux.and_then(|linux| linux.masked_paths().as_ref()))),
+        ("linux.readonlyPaths", is_listed(linux.and_then(|linux| linux.readonly_paths().as_ref()))),
+        (
+            "linux.devices",
+            linux.is_some_and(|linux| linux.devices().as_ref().is_some_and(|list| !list.is_empty())),
+        ),
+        ("linux.rootfsPropagation", linux.is_some_and(|linux| linux.rootfs_propagation().is_some())),
     ];
-    match fields.iter().find(|(_, count)| *count > 0) {
+    match fields.iter().find(|(_, is_asked)| *is_asked) {
         None => Ok(()),
-        Some((field, _)) => Err(Error::new("mounting needs a new mount namespace, or the host would see it")
+        Some((field, _)) => Err(Error::new("it needs a new mount namespace, or the host would see it")
             .at(*field)
             .hint("add {\"type\": \"mount\"} to linux.namespaces")),
     }
@@ -61,6 +72,20 @@ fn refuse_mounts(spec: &Spec) -> Result<()> {
 fn root_path(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
     let root = spec.root().as_ref().ok_or_else(|| Error::new("a container needs a root").at("root"))?;
     Ok(bundle.join(root.path()))
+}
+
+/// The hooks that run while the host's root is still in sight.
+fn plan_hooks(plan: &mut Plan, spec: &Spec) {
+    if !early_hooks(spec).is_empty() {
+        plan.push(Stage::Setup, "default", Step::Tell { token: Token::Namespaces });
+        plan.push(Stage::Setup, "default", Step::Await { token: Token::Hooks });
+    }
+    let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.create_container().as_ref());
+    let hooks = process::hooks(hooks);
+    if !hooks.is_empty() {
+        let step = Step::Hooks { kind: HookKind::CreateContainer, hooks };
+        plan.push(Stage::Setup, "hooks.createContainer", step);
+    }
 }
 
 /// From the host's root to the container's: mounts, devices, hooks, pivot.
@@ -88,16 +113,7 @@ pub fn plan_root(plan: &mut Plan, around: &Around<'_>) -> Result<()> {
         false => Nodes::Made,
     };
     devices::plan_devices(plan, linux, dev_folder(spec), nodes, slots)?;
-    if !early_hooks(spec).is_empty() {
-        plan.push(Stage::Setup, "default", Step::Tell { token: Token::Namespaces });
-        plan.push(Stage::Setup, "default", Step::Await { token: Token::Hooks });
-    }
-    let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.create_container().as_ref());
-    let hooks = process::hooks(hooks);
-    if !hooks.is_empty() {
-        let step = Step::Hooks { kind: HookKind::CreateContainer, hooks };
-        plan.push(Stage::Setup, "hooks.createContainer", step);
-    }
+    plan_hooks(plan, spec);
     let step = if options.no_pivot { Step::MoveRoot } else { Step::Pivot };
     plan.push(Stage::Setup, "root.path", step);
     if let Some(propagation) = propagation {
@@ -166,7 +182,9 @@ fn plan_notify(plan: &mut Plan, options: &Options, slots: &mut Slot) {
     let slot = *slots;
     *slots += 1;
     let source = Step::OpenSource { slot, path: folder.clone(), recursive: false, id_map: None };
-    let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() };
+    let set =
+        libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    let attributes = Attributes { set, ..Attributes::default() };
     plan.push(Stage::Setup, "default", source);
     let target = RootPath::new("/run/notify");
     plan.push(Stage::Setup, "default", Step::Bind { slot, target, attributes });

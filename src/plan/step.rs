@@ -265,7 +265,7 @@ pub enum Step {
         /// Whether it begins with what the folder had that it covers (`tmpcopyup`).
         copy_up: bool,
     },
-    /// A bind of the container's own cgroup folder in one v1 hierarchy, made when it is joined.
+    /// A bind of the container's own cgroup folder in one hierarchy.
     BindCgroup {
         /// The hierarchy.
         hierarchy: String,
@@ -345,7 +345,7 @@ pub enum Step {
         /// The name.
         name: String,
     },
-    /// Writes a file below `/proc/sys`, through a procfs of our own.
+    /// Writes a file below `/proc/sys`, through the host's procfs, opened before the pivot.
     Sysctl {
         /// Below `/proc/sys`.
         path: String,
@@ -431,8 +431,7 @@ pub enum Step {
         /// The mask.
         mask: u32,
     },
-    /// chdir(2) as the user, and a check that the result lies inside the root (CVE-2024-21626). Rule: as
-    /// root, a missing folder is made.
+    /// fchdir(2) as the user to a folder resolved in the root (CVE-2024-21626).
     Cwd {
         /// In the root.
         path: PathBuf,

@@ -37,9 +37,13 @@ impl Store {
         let fd = match nix::fcntl::open(path, flags, Mode::empty()) {
             Ok(fd) => fd,
             Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => {
+            Err(errno @ (Errno::ELOOP | Errno::ENOTDIR)) => {
                 return Err(Error::sys(format!("open({path:?})"), errno)
                     .because("the state root must be a real folder"));
+            }
+            Err(errno) => {
+                return Err(Error::sys(format!("open({path:?})"), errno)
+                    .hint("name a folder of your own with --root"));
             }
         };
         Ok(Some(Store { path: path.to_path_buf(), fd }))
@@ -257,8 +261,7 @@ impl Folder {
         }
     }
 
-    /// Removes the folder and all in it, `state.json` last but the folder, so that a removal that was
-    /// cut short can be repeated.
+    /// Removes the folder and all in it. A removal that was cut short can be repeated.
     ///
     /// # Errors
     /// The call's that failed.

@@ -57,8 +57,11 @@ fn read_only_clone() -> Result<OwnedFd> {
 }
 
 fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
+    // KERNEL(6.3): vm.memfd_noexec wants to be told that it will be executed; older kernels do not know the word.
+    const MFD_EXEC: u32 = 0x10;
     let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
-    let copy = memfd_create("isolate", flags).call(|| "memfd_create")?;
+    let told = memfd_create("isolate", flags | MFdFlags::from_bits_retain(MFD_EXEC));
+    let copy = told.or_else(|_| memfd_create("isolate", flags)).call(|| "memfd_create")?;
     let (mut from, mut to) = (std::fs::File::from(own), std::fs::File::from(copy));
     std::io::copy(&mut from, &mut to).call(|| "copy(executable)")?;
     to.rewind().call(|| "lseek(memfd)")?;

@@ -165,9 +165,19 @@ pub struct Stat {
     pub state: char,
     /// When it started, in clock ticks since boot (field 22): with the pid it names a process for good.
     pub start_time: u64,
+    /// PF_ flags of the kernel (field 9).
+    pub flags: u64,
 }
 
+/// linux/sched.h: forked, and never executed a program.
+const PF_FORKNOEXEC: u64 = 0x40;
+
 impl Stat {
+    /// Whether it ended (or is) without having executed a program of its own.
+    pub fn has_never_executed(self) -> bool {
+        self.flags & PF_FORKNOEXEC != 0
+    }
+
     /// Whether the process has ended: a zombie, or about to vanish.
     pub fn has_ended(self) -> bool {
         matches!(self.state, 'Z' | 'X' | 'x')
@@ -208,10 +218,11 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     let mut fields = fields.split_ascii_whitespace();
     let state = fields.next()?;
     // The state is field 3, so the next one is field 4.
-    let start_time = fields.nth(22 - 4)?.parse().ok()?;
+    let flags = fields.nth(9 - 4)?.parse().ok()?;
+    let start_time = fields.nth(22 - 10)?.parse().ok()?;
     let mut letters = state.chars();
     match (letters.next(), letters.next()) {
-        (Some(state), None) => Some(Stat { state, start_time }),
+        (Some(state), None) => Some(Stat { state, start_time, flags }),
         _ => None,
     }
 }
