@@ -26,6 +26,8 @@ pub enum Kind {
     NotFound,
     /// The container is not in a state in which this can be done.
     WrongState,
+    /// Another command is at it.
+    Busy,
     /// This host or kernel cannot do what was asked.
     Unsupported,
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::File;
 use std::io::Write;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// How much is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -52,6 +53,14 @@ pub struct Settings {
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
 
+static SILENT: AtomicBool = AtomicBool::new(false);
+
+/// Logs nothing from here on: for the child, whose standard error is the container's, and who may not keep
+/// the file.
+pub fn silence() {
+    SILENT.store(true, Ordering::Relaxed);
+}
+
 /// Sets the logger up; only the first call counts.
 pub fn init(settings: Settings) {
     let _ = SETTINGS.set(settings);
@@ -80,7 +89,7 @@ pub fn error(message: impl fmt::Display) {
 fn write(level: Level, message: &dyn fmt::Display) {
     let default = Settings::default();
     let settings = SETTINGS.get().unwrap_or(&default);
-    if level > settings.level {
+    if level > settings.level || SILENT.load(Ordering::Relaxed) {
         return;
     }
     let line = record(settings, level, &message.to_string());

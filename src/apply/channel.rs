@@ -4,7 +4,7 @@
 //! terminal, `p` the pid of the process that takes the child's place, `e` an error. End of file means that
 //! the other process is dead.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 use crate::error::{Error, Result};
 use crate::plan::Token;
@@ -33,6 +33,11 @@ impl Channel {
     /// One end of a pair.
     pub fn new(fd: OwnedFd) -> Channel {
         Channel(fd)
+    }
+
+    /// The number of its descriptor.
+    pub fn as_raw_fd(&self) -> i32 {
+        self.0.as_raw_fd()
     }
 
     /// Says a word.

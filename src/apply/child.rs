@@ -34,8 +34,6 @@ pub(super) struct Child<'a> {
     pub(super) slots: Vec<Option<OwnedFd>>,
     /// The container's root, once it is bound or entered.
     pub(super) root: Option<RootFolder>,
-    /// The host's procfs, verified, opened while it was in sight.
-    pub(super) proc: OwnedFd,
     pub(super) masks: mounts::Masks,
     pub(super) program: Option<Program>,
     pub(super) console_socket: Option<OwnedFd>,
@@ -45,45 +43,19 @@ pub(super) struct Child<'a> {
     tasks: Vec<OwnedFd>,
     /// Whether an ordinary user made us, who could otherwise not look at us, or join what we are in.
     is_of_user: bool,
-    /// Our pid on the host, kept when its procfs is given up.
-    pid: Option<i32>,
+    /// Our pid as the runtime sees it.
+    host_pid: i32,
     state: &'a dyn Fn(i32, crate::plan::HookKind) -> Vec<u8>,
 }
 
 impl<'a> Child<'a> {
     /// Everything the new process does. Reports its failure and ends.
     pub(super) fn enter(work: &mut Work<'a>, slots: Vec<Option<OwnedFd>>, channel: Channel) -> ! {
-        let mut child = match Child::begin(work, slots, channel) {
-            Ok(child) => child,
-            Err((channel, error)) => {
-                channel.fail(&error);
-                exit_now(1)
-            }
-        };
-        let Err(error) = child.walk();
-        match &child.start {
-            Some(start) => process::report_to_starter(start, &error),
-            None => child.channel.fail(&error),
-        }
-        exit_now(1)
-    }
-
-    fn begin(
-        work: &mut Work<'a>,
-        slots: Vec<Option<OwnedFd>>,
-        channel: Channel,
-    ) -> std::result::Result<Child<'a>, (Channel, Error)> {
-        let prepared = prepare(work);
-        let proc = match prepared {
-            Ok(proc) => proc,
-            Err(error) => return Err((channel, error)),
-        };
-        Ok(Child {
+        let mut child = Child {
             plan: work.plan,
             channel,
             slots,
             root: None,
-            proc,
             masks: mounts::Masks::default(),
             program: None,
             console_socket: work.console_socket.take(),
@@ -92,9 +64,45 @@ impl<'a> Child<'a> {
             container: work.container.take(),
             tasks: Vec::new(),
             is_of_user: is_of_user(work.plan),
-            pid: None,
+            host_pid: 0,
             state: work.state,
-        })
+        };
+        let Err(error) = child.prepare(work).and_then(|()| child.walk());
+        match &child.start {
+            Some(start) => process::report_to_starter(start, &error),
+            None => child.channel.fail(&error),
+        }
+        exit_now(1)
+    }
+
+    /// The first things in the new process: it must not outlive the runtime, not hold what is the runtime's
+    /// (its lock, its state folder, its namespaces: whoever may look into us could go through them), and not
+    /// be looked into by what it joins (CVE-2016-9962, CVE-2024-21626).
+    fn prepare(&mut self, work: &Work<'_>) -> Result<()> {
+        die_with_runtime()?;
+        (work.child_signals)()?;
+        crate::log::silence();
+        let first = self.plan.close_from();
+        attributes::close_all_but(first, &self.descriptors()).call(|| "close_range")?;
+        // An ordinary user's id maps can only be written while the process is open to its user; it closes
+        // itself when it becomes root of its namespace.
+        if !is_user_map(self.plan) {
+            set_dumpable(Dumpable::No)?;
+        }
+        // Modes of nodes are given exactly.
+        nix::sys::stat::umask(Mode::empty());
+        // The program leads a session of its own; it may be one already when the engine made us lead one.
+        let _ = nix::unistd::setsid();
+        self.host_pid = own_pid_on_host()?;
+        Ok(())
+    }
+
+    /// What the child needs of all that was open in the runtime.
+    fn descriptors(&self) -> Vec<i32> {
+        let container = self.container.iter().flat_map(|joined| [&joined.pidfd, &joined.root]);
+        let slots = self.slots.iter().flatten();
+        let others = self.console_socket.iter().chain(&self.listener).chain(container).chain(slots);
+        others.map(AsRawFd::as_raw_fd).chain([self.channel.as_raw_fd()]).collect()
     }
 
     fn walk(&mut self) -> Result<Infallible> {
@@ -134,9 +142,7 @@ impl<'a> Child<'a> {
             Step::MakeDevice { .. } => devices::make_device(self, &planned.step),
             Step::Symlink { path, target } => devices::make_link(self, path, target),
             Step::MakeFolder { path } => self.root()?.make_folder(path, 0o755).map(drop),
-            Step::Hooks { kind, hooks } => {
-                hooks::run_all(hooks, *kind, &(self.state)(self.host_pid(), *kind))
-            }
+            Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.state)(self.host_pid, *kind)),
             Step::Pivot => mounts::pivot(self),
             Step::MoveRoot => mounts::move_root(self),
             Step::Chroot { path } => mounts::chroot(self, path),
@@ -148,7 +154,7 @@ impl<'a> Child<'a> {
             Step::Domainname { name } => {
                 attributes::set_domain_name(name).call(|| format!("setdomainname({name:?})"))
             }
-            Step::Sysctl { path, value } => process::sysctl(self, path, value),
+            Step::Sysctl { path, value } => process::sysctl(path, value),
             Step::ReadonlyPath { path } => mounts::make_read_only(self, path),
             Step::MaskPath { path } => mounts::mask(self, path),
             Step::Rlimit { resource, soft, hard, .. } => process::set_limit(*resource, *soft, *hard),
@@ -157,7 +163,7 @@ impl<'a> Child<'a> {
             Step::IoPriority { value } => {
                 attributes::set_io_priority(*value).call(|| format!("ioprio_set({value:#x})"))
             }
-            Step::ExecLabel { file, label } => process::label_at_exec(self, file, label),
+            Step::ExecLabel { file, label } => process::label_at_exec(file, label),
             Step::OwnStdio { uid } => process::own_stdio(*uid),
             Step::NoNewPrivileges => attributes::no_new_privileges().call(|| "prctl(PR_SET_NO_NEW_PRIVS)"),
             Step::BoundingSet { keep } => process::lower_bounding_set(keep),
@@ -180,15 +186,6 @@ impl<'a> Child<'a> {
             | Step::LimitCgroup { .. }
             | Step::OomScore { .. } => Err(Error::new("the child has no way to do this")),
         }
-    }
-
-    /// Our pid as the runtime sees it: `self` of a procfs is named for its own pid namespace.
-    fn host_pid(&self) -> i32 {
-        if let Some(pid) = self.pid {
-            return pid;
-        }
-        let name = nix::fcntl::readlinkat(&self.proc, "self").unwrap_or_default();
-        name.to_str().and_then(|name| name.parse().ok()).unwrap_or(0)
     }
 
     pub(super) fn root(&self) -> Result<&RootFolder> {
@@ -233,12 +230,25 @@ impl<'a> Child<'a> {
             .map_err(|(index, errno)| Error::sys(format!("write(tasks #{index}, \"0\")"), errno))
     }
 
-    /// A child of ours takes our place: CLONE_PARENT makes it the runtime's.
+    /// A child of ours takes our place: CLONE_PARENT makes it the runtime's. It goes on only once the runtime
+    /// knows of it, and ends if that never happens.
     fn fork(&mut self, namespaces: &[Namespace]) -> Result<()> {
+        let (told, tell) = nix::unistd::pipe2(OFlag::O_CLOEXEC).call(|| "pipe2")?;
         match clone(clone_flags(namespaces), None, Parent::Grandparent)? {
-            Cloned::Child => die_with_runtime(),
+            Cloned::Child => {
+                drop(tell);
+                die_with_runtime()?;
+                let mut pid = [0; 4];
+                let length = nix::unistd::read(&told, &mut pid).call(|| "read(pipe)")?;
+                if length != pid.len() {
+                    exit_now(1);
+                }
+                self.host_pid = i32::from_ne_bytes(pid);
+                Ok(())
+            }
             Cloned::Parent { pid, .. } => {
                 self.channel.replaced_by(pid)?;
+                nix::unistd::write(&tell, &pid.to_ne_bytes()).call(|| "write(pipe)")?;
                 exit_now(0)
             }
         }
@@ -265,35 +275,10 @@ impl<'a> Child<'a> {
 
     /// Only an explicit word starts the program: whoever merely opens the socket changes nothing.
     fn wait_for_start(&mut self) -> Result<()> {
-        if self.is_of_user {
-            self.pid = Some(self.host_pid());
-            // Open to our user from here on, so nothing of the host may be within reach.
-            self.proc = self.root()?.as_fd().try_clone_to_owned().call(|| "dup(root)")?;
-        }
         let Some(listener) = self.listener.take() else { return Err(Error::new("nobody could say start")) };
         self.start = Some(process::wait_for_starter(&listener)?);
         Ok(())
     }
-}
-
-/// The first things in the new process: it must not outlive the runtime, keep its lock, or be looked into
-/// by what it joins (CVE-2016-9962).
-fn prepare(work: &mut Work<'_>) -> Result<OwnedFd> {
-    die_with_runtime()?;
-    (work.child_signals)()?;
-    if let Some(lock) = work.lock.take() {
-        nix::unistd::close(lock.as_raw_fd()).call(|| "close(lock)")?;
-    }
-    // An ordinary user's id maps can only be written while the process is open to its user; it closes
-    // itself when it becomes root of its namespace.
-    if !is_user_map(work.plan) {
-        set_dumpable(Dumpable::No)?;
-    }
-    // Modes of nodes are given exactly.
-    nix::sys::stat::umask(Mode::empty());
-    // The program leads a session of its own; it may be one already when the engine made us lead one.
-    let _ = nix::unistd::setsid();
-    open_proc()
 }
 
 /// Whether an ordinary user writes the id maps.
@@ -315,14 +300,12 @@ fn die_with_runtime() -> Result<()> {
     set_parent_death(ParentDeath::Sends(Signal::SIGKILL))
 }
 
-fn open_proc() -> Result<OwnedFd> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let proc = nix::fcntl::open("/proc", flags, Mode::empty()).call(|| "open(\"/proc\")")?;
-    let kind = nix::sys::statfs::fstatfs(&proc).call(|| "fstatfs(\"/proc\")")?.filesystem_type().0;
-    if kind as i64 != PROC_MAGIC {
-        return Err(Error::new("what is mounted at /proc is not procfs").hint("mount -t proc proc /proc"));
-    }
-    Ok(proc)
+/// Our pid as the runtime sees it: `self` of a procfs is named for that procfs' own pid namespace, and what
+/// is mounted at `/proc` here is still the host's.
+fn own_pid_on_host() -> Result<i32> {
+    let name = nix::fcntl::readlink("/proc/self").call(|| "readlink(\"/proc/self\")")?;
+    let pid = name.to_str().and_then(|name| name.parse().ok());
+    pid.ok_or_else(|| Error::new("what is mounted at /proc is not procfs").hint("mount -t proc proc /proc"))
 }
 
 fn join(kind: Namespace, path: &Path) -> Result<()> {

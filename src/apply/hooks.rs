@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -46,11 +46,7 @@ fn run(hook: &Hook, state: &[u8]) -> Result<()> {
     // A file in memory, not a pipe: however much the hook says, it never waits for us to read it.
     let output = memfd_create("hook output", MFdFlags::MFD_CLOEXEC).call(|| "memfd_create")?;
     let mut output = File::from(output);
-    let mut child = spawn(hook, &output)?;
-    if let Some(mut input) = child.stdin.take() {
-        // A hook that does not read its input is none the worse for it.
-        let _ = input.write_all(state);
-    }
+    let mut child = spawn(hook, state, &output)?;
     let status = wait(&mut child, hook.timeout)?;
     if status.success() {
         return Ok(());
@@ -67,21 +63,32 @@ fn run(hook: &Hook, state: &[u8]) -> Result<()> {
     Err(Error::new(format!("{:?}: {end}, output: {:?}", hook.path, words.trim())))
 }
 
-fn spawn(hook: &Hook, output: &File) -> Result<Child> {
+fn spawn(hook: &Hook, state: &[u8], output: &File) -> Result<Child> {
     let mut command = Command::new(&hook.path);
     if let Some((first, rest)) = hook.args.split_first() {
         command.arg0(first).args(rest);
     }
     command.env_clear().envs(hook.env.iter().filter_map(|pair| pair.split_once('=')));
     let copy = || output.try_clone().call(|| "dup(hook output)");
-    command.stdin(Stdio::piped()).stdout(copy()?).stderr(copy()?);
+    command.stdin(input(state)?).stdout(copy()?).stderr(copy()?);
     crate::sys::signal::unblock_in(&mut command);
     let call = || format!("exec({:?})", hook.path);
     command.spawn().call(call).map_err(|error| error.because("the hook cannot be run"))
 }
 
+/// The state, in memory as well: a hook that does not read must not stop us, nor one that reads late.
+fn input(state: &[u8]) -> Result<File> {
+    let input = memfd_create("hook state", MFdFlags::MFD_CLOEXEC).call(|| "memfd_create")?;
+    let mut input = File::from(input);
+    input.write_all(state).call(|| "write(memfd)")?;
+    input.rewind().call(|| "lseek(memfd)")?;
+    Ok(input)
+}
+
 fn wait(child: &mut Child, timeout: Option<u64>) -> Result<std::process::ExitStatus> {
-    let Some(seconds) = timeout else { return child.wait().call(|| "wait(hook)") };
+    // A time that no clock reaches is none.
+    let limit = timeout.filter(|seconds| *seconds < u64::from(u32::MAX));
+    let Some(seconds) = limit else { return child.wait().call(|| "wait(hook)") };
     let deadline = Instant::now() + Duration::from_secs(seconds);
     let pid = i32::try_from(child.id()).unwrap_or(-1);
     let pidfd = crate::sys::pidfd::open(pid)?;

@@ -12,7 +12,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use super::child::{Child, is_procfs, open_source};
 use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
-use crate::plan::{Attributes, Slot, Step};
+use crate::plan::{Attributes, Slot, Step, may_cover_procfs};
 use crate::sys::mount::{self, Depth};
 use crate::sys::path::RootFolder;
 
@@ -34,7 +34,7 @@ pub(super) fn bind_root(child: &mut Child<'_>, path: &Path) -> Result<()> {
         return Err(Error::new("the rootfs is not a folder"));
     }
     make_parent_private(path);
-    let tree = open_source(path, true)?;
+    let tree = mount::clone_tree_at(&below, Depth::All).call(|| format!("open_tree({path:?})"))?;
     mount::attach(&tree, &below).call(|| format!("move_mount({path:?})"))?;
     child.root = Some(RootFolder::new(tree));
     Ok(())
@@ -70,6 +70,7 @@ fn attach(child: &Child<'_>, source: OwnedFd, target: &RootPath, attributes: &At
     }
     let root = child.root()?;
     let at = if is_folder(&source)? { root.make_folder(target, 0o755)? } else { root.make_file(target)? };
+    refuse_procfs(&at, target)?;
     set_attributes(&source, attributes)?;
     mount::attach(&source, &at).call(|| format!("move_mount({target})")).map_err(|error| {
         match error.errno() {
@@ -116,6 +117,7 @@ pub(super) fn mount_filesystem(child: &Child<'_>, step: &Step) -> Result<()> {
         "proc" | "sysfs" => real_folder(root, target)?,
         _ => root.make_folder(target, 0o755)?,
     };
+    refuse_procfs(&at, target)?;
     let data = tmpfs_mode(fstype, data, &at)?;
     match (mount::mount_at(&at, fstype, source, *flags, &data), fallback) {
         (Ok(()), _) => {}
@@ -131,6 +133,15 @@ pub(super) fn mount_filesystem(child: &Child<'_>, step: &Step) -> Result<()> {
         return Ok(());
     }
     set_attributes(found(root, target)?, attributes)
+}
+
+/// A link in the image can make any name lead into procfs, which nothing may cover (CVE-2015-3627).
+fn refuse_procfs(at: &OwnedFd, target: &RootPath) -> Result<()> {
+    if may_cover_procfs(target) || !is_procfs(at)? {
+        return Ok(());
+    }
+    Err(Error::new("it leads into procfs, which nothing may be mounted over")
+        .hint("the image has a link there"))
 }
 
 /// `/proc` and `/sys` decide what the runtime itself reads and writes: a link there is an attack

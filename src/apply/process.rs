@@ -8,10 +8,11 @@ use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, Gid, Uid};
@@ -29,6 +30,9 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 
 /// The most that is read of a container's `/etc/passwd`.
 const LARGEST_PASSWD: u64 = 1 << 20;
+
+/// How long somebody who connected may take to say "start".
+const STARTER_PATIENCE: Duration = Duration::from_secs(2);
 
 /// A program that was found, ready for execve(2).
 #[derive(Debug)]
@@ -66,31 +70,27 @@ pub(super) fn session_keyring(name: &str) -> Result<()> {
     }
 }
 
-/// Writes a kernel setting through the host's procfs, opened before the pivot: it shows the settings of
-/// the namespaces of whoever writes, and nothing of the container's can be mounted over it
-/// (CVE-2025-52881).
-pub(super) fn sysctl(child: &Child<'_>, path: &str, value: &str) -> Result<()> {
-    write_proc(child, &format!("sys/{path}"), value).map_err(|error| match error.errno() {
+/// Writes a kernel setting, before the pivot: what is mounted at `/proc` is still the host's, and shows the
+/// settings of the namespaces of whoever writes (CVE-2025-52881).
+pub(super) fn sysctl(path: &str, value: &str) -> Result<()> {
+    write_proc(&format!("/proc/sys/{path}"), value).map_err(|error| match error.errno() {
         Some(Errno::ENOENT) => error.because("this kernel has no such setting"),
         _ => error,
     })
 }
 
-fn write_proc(child: &Child<'_>, path: &str, value: &str) -> Result<()> {
+fn write_proc(path: &str, value: &str) -> Result<()> {
     let flags = OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-    let call = || format!("open(\"/proc/{path}\")");
-    let file = openat(&child.proc, path, flags, Mode::empty()).call(call)?;
+    let file = nix::fcntl::open(path, flags, Mode::empty()).call(|| format!("open({path:?})"))?;
     if !is_procfs(&file)? {
-        return Err(Error::new(format!("/proc/{path} is covered by another filesystem")));
+        return Err(Error::new(format!("{path} is covered by another filesystem")));
     }
-    nix::unistd::write(&file, value.as_bytes())
-        .call(|| format!("write(\"/proc/{path}\", {value:?})"))
-        .map(drop)
+    nix::unistd::write(&file, value.as_bytes()).call(|| format!("write({path:?}, {value:?})")).map(drop)
 }
 
-/// The label that the kernel gives the program at exec.
-pub(super) fn label_at_exec(child: &Child<'_>, file: &str, label: &str) -> Result<()> {
-    write_proc(child, &format!("thread-self/attr/{file}"), label)
+/// The label that the kernel gives the program at exec; written before the pivot, for the same reason.
+pub(super) fn label_at_exec(file: &str, label: &str) -> Result<()> {
+    write_proc(&format!("/proc/thread-self/attr/{file}"), label)
 }
 
 /// The program may use the standard streams it was given. Streams that cannot be given away stay as they
@@ -229,7 +229,7 @@ fn home_of(child: &Child<'_>, uid: u32) -> Option<String> {
     let content = String::from_utf8_lossy(&content).into_owned();
     let mut users = content.lines().map(|line| line.split(':').collect::<Vec<_>>());
     let user = users.find(|fields| fields.get(2).and_then(|id| id.parse::<u32>().ok()) == Some(uid))?;
-    user.get(5).filter(|home| home.starts_with('/')).map(|home| (*home).to_owned())
+    user.get(5).filter(|home| home.starts_with('/') && !home.contains('\0')).map(|home| (*home).to_owned())
 }
 
 fn search(name: &str, path: &str) -> std::result::Result<String, String> {
@@ -326,6 +326,9 @@ pub(super) fn set_scheduler(wanted: &Scheduler) -> Result<()> {
 pub(super) fn wait_for_starter(listener: &OwnedFd) -> Result<OwnedFd> {
     loop {
         let connection = crate::sys::starter::accept(listener)?;
+        if !crate::sys::starter::has_word(&connection, STARTER_PATIENCE)? {
+            continue;
+        }
         let mut word = [0; 5];
         let length = nix::unistd::read(&connection, &mut word).unwrap_or(0);
         if word[..length] == *b"start" {

@@ -34,6 +34,8 @@ pub struct Work<'a> {
     pub state: &'a dyn Fn(i32, HookKind) -> Vec<u8>,
     /// Told of every cgroup before it is made, and of the init once it is there.
     pub journal: &'a dyn Fn(Deed<'_>) -> Result<()>,
+    /// The v2 cgroup in which a container's init is, for `exec` where its own is not a leaf any more.
+    pub init_cgroup: &'a dyn Fn() -> Result<Option<OwnedFd>>,
     /// Writes state and pid file, before the child is told to live on alone.
     pub commit: &'a dyn Fn(&Made) -> Result<()>,
     /// Runs first in the child: gives it back the signals that the runtime keeps for itself.
@@ -263,7 +265,16 @@ impl Runtime<'_> {
 
     fn clone(&mut self, namespaces: &[Namespace]) -> Result<()> {
         let (ours, theirs) = socket::seqpacket_pair()?;
-        let cloned = clone(child::clone_flags(namespaces), self.work.cgroup.clone_into(), Parent::Caller)?;
+        let flags = child::clone_flags(namespaces);
+        let cloned = match clone(flags, self.work.cgroup.clone_into(), Parent::Caller) {
+            // A cgroup that hands controllers on to others below takes no processes itself (an init that made
+            // cgroups of its own): then where the init is.
+            Err(error) if matches!(error.errno(), Some(Errno::EBUSY | Errno::ENOENT)) => {
+                let other = (self.work.init_cgroup)()?;
+                clone(flags, other.as_ref().map(OwnedFd::as_fd), Parent::Caller)?
+            }
+            result => result?,
+        };
         let Cloned::Parent { pid, pidfd } = cloned else {
             drop(ours);
             child::Child::enter(&mut self.work, std::mem::take(&mut self.slots), Channel::new(theirs))

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::cgroup::{Cgroup, SavedGroup};
 use crate::error::{Error, Result};
-use crate::store::{Folder, Undo};
+use crate::store::{Folder, Saved, Undo};
 use crate::sys::{pidfd, process};
 
 /// How long a killed process may take to end.
@@ -17,13 +17,20 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// All failures in one.
-pub fn take_back(folder: Folder) -> Result<()> {
-    let records = Undo::replay(&folder)?;
+pub fn take_back(folder: Folder, saved: Option<&Saved>) -> Result<()> {
+    let mut records = Undo::replay(&folder)?;
+    if let Some(saved) = saved {
+        // The journal has them too, unless it was lost.
+        records.push(Undo::Process { pid: saved.pid, start_time: saved.start_time });
+        let is_missing = |group: &&SavedGroup| !records.iter().any(|record| is_of(record, &group.dir));
+        let missing: Vec<_> = saved.cgroups.iter().filter(is_missing).cloned().map(Undo::Cgroup).collect();
+        records.extend(missing);
+    }
     let cgroups: Vec<SavedGroup> = records.iter().filter_map(made_cgroup).collect();
     let mut failures: Vec<String> = Vec::new();
     let mut note = |result: Result<()>| failures.extend(result.err().map(|error| error.to_string()));
-    // A frozen v1 cgroup does not even die of SIGKILL.
-    note(thaw(&cgroups));
+    // First through the cgroups, which also thaws what is frozen: that does not even die of SIGKILL on v1.
+    note(kill_in_cgroups(&cgroups));
     for record in &records {
         if let Undo::Process { pid, start_time } = record {
             note(end_process(*pid, *start_time));
@@ -43,9 +50,12 @@ fn made_cgroup(record: &Undo) -> Option<SavedGroup> {
     }
 }
 
-fn thaw(saved: &[SavedGroup]) -> Result<()> {
-    let cgroup = Cgroup::open(saved)?;
-    if cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
+fn is_of(record: &Undo, dir: &Path) -> bool {
+    matches!(record, Undo::Cgroup(group) if group.dir == dir)
+}
+
+fn kill_in_cgroups(saved: &[SavedGroup]) -> Result<()> {
+    Cgroup::open(saved)?.kill_all(libc::SIGKILL)
 }
 
 /// Ends one process for certain, and never another that got its pid.
@@ -81,9 +91,5 @@ pub fn open_process(pid: i32, start_time: u64) -> Result<Option<std::os::fd::Own
 }
 
 fn remove_cgroups(saved: &[SavedGroup]) -> Result<()> {
-    let cgroup = Cgroup::open(saved)?;
-    if !cgroup.processes()?.is_empty() {
-        cgroup.kill_all(libc::SIGKILL)?;
-    }
-    cgroup.remove()
+    Cgroup::open(saved)?.remove()
 }

@@ -1,5 +1,5 @@
 //! A container's cgroup as values: what a plan asks for in one hierarchy, and what the state file
-//! remembers of it afterwards. Any process; nothing here touches the kernel.
+//! remembers of it afterwards. Any process; only [`SavedGroup::planned`] looks at the host.
 
 use std::path::PathBuf;
 
@@ -101,13 +101,18 @@ pub struct SavedGroup {
 }
 
 impl SavedGroup {
-    /// What has to be removed if making `group` is cut short at any point: its own folder.
+    /// What has to be removed if making `group` is cut short at any point: its own folder, and those above it
+    /// that are not there yet.
     pub fn planned(group: &Group) -> SavedGroup {
+        let above = group.dir.ancestors().skip(1).take_while(|dir| *dir != group.mount_point);
+        let mut made: Vec<PathBuf> = above.filter(|dir| !dir.exists()).map(PathBuf::from).collect();
+        made.reverse();
+        made.push(group.dir.clone());
         SavedGroup {
             hierarchy: group.hierarchy.clone(),
             version: group.version,
             dir: group.dir.clone(),
-            made: vec![group.dir.clone()],
+            made,
         }
     }
 }

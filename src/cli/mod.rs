@@ -52,6 +52,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     if global.criu {
         log::warning("option --criu has no effect: there is no checkpoint and restore");
     }
+    // A caller that ignores SIGCHLD would take the exit codes of hooks and containers from us.
+    if let Err(error) = crate::sys::process::keep_exit_statuses() {
+        return failed(&error, log, 1);
+    }
     match dispatch(global) {
         Ok(code) => code,
         Err((error, code)) => failed(&error, log, code),

@@ -103,7 +103,7 @@ impl<'a> Prepared<'a> {
             Ok((made, saved)) => Ok(Standing { made, folder, saved }),
             Err(error) => {
                 self.forget_pid_file();
-                if let Err(left) = apply::undo::take_back(folder) {
+                if let Err(left) = apply::undo::take_back(folder, None) {
                     crate::log::warning(format!("after the failure something was left: {left}"));
                 }
                 let state = self.state(0, Status::Stopped);
@@ -131,6 +131,7 @@ impl<'a> Prepared<'a> {
             cgroup: Cgroup::default(),
             state: &|pid, kind| self.hook_state(pid, kind),
             journal: &|deed| record(folder, deed),
+            init_cgroup: &|| Ok(None),
             commit: &|made| {
                 let state = self.commit(folder, made)?;
                 saved.replace(Some(state));
@@ -377,7 +378,13 @@ pub(super) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> Result<()> {
 
 /// The name of a container, checked, with what the command was about.
 pub(super) fn open_locked(runtime: &Runtime, id: &ContainerId) -> Result<Folder> {
+    own_root(runtime)?;
     find(runtime, id)?.lock()
+}
+
+/// Root may look at the containers of others, but what their state folders say is theirs to forge.
+pub(super) fn own_root(runtime: &Runtime) -> Result<()> {
+    Store::open(&runtime.root)?.map_or(Ok(()), |store| store.own().map(drop))
 }
 
 /// The folder of a container, not locked.

@@ -1,6 +1,6 @@
 //! `delete`: removes a container and everything of it.
 
-use super::create::open_locked;
+use super::create::{find, open_locked};
 use super::query::{status, to_state};
 use super::{Runtime, State, Status};
 use crate::apply::{hooks, undo};
@@ -20,19 +20,29 @@ pub fn delete(runtime: &Runtime, id: &ContainerId, force: bool) -> Result<()> {
     let doing = || format!("cannot delete container '{id}'");
     let folder = match open_locked(runtime, id) {
         Err(error) if force && error.get_kind() == Kind::NotFound => return Ok(()),
+        Err(error) if force && error.get_kind() == Kind::Busy => end_and_lock(runtime, id).doing(doing)?,
         result => result.doing(doing)?,
     };
     match Saved::read(&folder) {
         Ok(Some(saved)) => delete_locked(folder, &saved, force).doing(doing),
         // Half made by a runtime that died: the lock is ours, so nobody is at it any more.
         Ok(None) => half_made(folder, force).doing(doing),
-        Err(_) if force => undo::take_back(folder).doing(doing),
+        Err(_) if force => undo::take_back(folder, None).doing(doing),
         Err(error) => Err(error.doing(doing())),
     }
 }
 
+/// Whoever holds the lock waits for something of the container, so that goes first.
+fn end_and_lock(runtime: &Runtime, id: &ContainerId) -> Result<Folder> {
+    let folder = find(runtime, id)?;
+    if let Some(saved) = Saved::read(&folder)? {
+        undo::end_process(saved.pid, saved.start_time)?;
+    }
+    folder.lock()
+}
+
 fn half_made(folder: Folder, force: bool) -> Result<()> {
-    undo::take_back(folder)?;
+    undo::take_back(folder, None)?;
     if force {
         return Ok(());
     }
@@ -62,7 +72,7 @@ fn delete_locked(folder: Folder, saved: &Saved, forced: bool) -> Result<()> {
 pub(super) fn force(folder: Folder, saved: &Saved) -> Result<()> {
     let config = folder.read("config.json")?.unwrap_or_default();
     let state = to_state(&folder, saved.clone(), Status::Stopped)?;
-    undo::take_back(folder)?;
+    undo::take_back(folder, Some(saved))?;
     // The container is gone; a config that cannot be read any more has no hooks to run.
     if let Ok(config) = parse(&config) {
         run_poststop(&config.spec, &state);

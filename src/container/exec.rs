@@ -2,7 +2,7 @@
 //! namespace and cgroup, joins the rest by one setns(2) on a pidfd of the init, and goes the same last
 //! steps as the init did.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Resul
     drop(folder);
     if options.detach {
         let made = join(&plan, &saved, options, None).doing(doing)?;
-        made.wait_for_exec().and_then(|()| refuse_dead(made.pid)).doing(doing)?;
+        made.wait_for_exec().and_then(|()| refuse_dead(made.pid, None)).doing(doing)?;
         return Ok(0);
     }
     let subreaper = if options.no_subreaper { Subreaper::No } else { Subreaper::Yes };
@@ -56,7 +56,7 @@ pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Resul
 
 fn wait(mut made: Made, signals: &Signals) -> Result<i32> {
     let terminal = made.master.take().map(Terminal::attach).transpose()?;
-    if let Err(error) = made.wait_for_exec().and_then(|()| refuse_dead(made.pid)) {
+    if let Err(error) = made.wait_for_exec().and_then(|()| refuse_dead(made.pid, None)) {
         kill_init(&made);
         return Err(error);
     }
@@ -205,6 +205,18 @@ fn namespaces_to_join(saved: &Saved) -> Result<Vec<Namespace>> {
     Ok(joined)
 }
 
+/// The v2 cgroup of a process, by what the kernel says now.
+fn init_cgroup(pid: i32) -> Result<Option<OwnedFd>> {
+    let path = format!("/proc/{pid}/cgroup");
+    let text = std::fs::read_to_string(&path).call(|| format!("read({path:?})"))?;
+    let layout = crate::cgroup::probe::probe()?;
+    let place = text.lines().find_map(|line| line.strip_prefix("0::/"));
+    let Some((hierarchy, place)) = layout.unified().zip(place) else { return Ok(None) };
+    let folder = hierarchy.mount_point.join(place);
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    nix::fcntl::open(&folder, flags, Mode::empty()).call(|| format!("open({folder:?})")).map(Some)
+}
+
 fn join(plan: &Plan, saved: &Saved, options: &ExecOptions, signals: Option<&Signals>) -> Result<Made> {
     let gone = || Error::new("cannot exec in a stopped container").kind(Kind::WrongState);
     let pidfd = apply::undo::open_process(saved.pid, saved.start_time)?.ok_or_else(gone)?;
@@ -225,6 +237,7 @@ fn join(plan: &Plan, saved: &Saved, options: &ExecOptions, signals: Option<&Sign
         cgroup: Cgroup::open(&saved.cgroups)?.below(&options.cgroup)?,
         state: &|_, _| Vec::new(),
         journal: &|_| Ok(()),
+        init_cgroup: &|| init_cgroup(saved.pid),
         commit: &|made| {
             if let Some(path) = &options.pidfd_socket {
                 send_pidfd(path, &made.pidfd)?;

@@ -1,6 +1,6 @@
 //! `kill`: a signal for the init, or for every process of the container.
 
-use super::create::find;
+use super::create::{find, own_root};
 use super::query::{read, status};
 use super::{Runtime, Status};
 use crate::apply::undo;
@@ -19,10 +19,11 @@ use crate::sys::pidfd;
 /// "container not running" when there is nothing to signal.
 pub fn kill(runtime: &Runtime, id: &ContainerId, signal: i32, all: bool) -> Result<()> {
     let doing = || format!("cannot kill container '{id}'");
+    own_root(runtime).doing(doing)?;
     let folder = find(runtime, id).doing(doing)?;
     let saved = read(&folder).doing(doing)?;
     let outlive_init = signal == libc::SIGKILL && !saved.new_pid_namespace && !saved.cgroups.is_empty();
-    if all || outlive_init {
+    if (all || outlive_init) && !saved.cgroups.is_empty() {
         return kill_all(&saved, signal).doing(doing);
     }
     if status(&folder, &saved)? == Status::Stopped {

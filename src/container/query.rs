@@ -10,7 +10,8 @@ use crate::cgroup::{Cgroup, SavedGroup};
 use crate::error::{Call, Error, Explain, Kind, Result};
 use crate::ids::ContainerId;
 use crate::store::{Folder, Saved, Store};
-use crate::sys::{process, starter, users};
+use crate::sys::starter::{self, Listener};
+use crate::sys::{process, users};
 
 /// What the container is and does.
 ///
@@ -86,8 +87,9 @@ pub(super) fn status(folder: &Folder, saved: &Saved) -> Result<Status> {
     if is_frozen(&saved.cgroups)? {
         return Ok(Status::Paused);
     }
-    let waits = folder.has("start.sock") && starter::connect_in(&folder.as_fd(), "start.sock")?.is_some();
-    Ok(if waits { Status::Created } else { Status::Running })
+    let is_waiting = folder.has("start.sock")
+        && !matches!(starter::connect_in(&folder.as_fd(), "start.sock")?, Listener::Gone);
+    Ok(if is_waiting { Status::Created } else { Status::Running })
 }
 
 /// Only the hierarchy that freezes is looked at.

@@ -23,8 +23,11 @@ pub fn run(runtime: &Runtime, options: &CreateOptions, run: RunOptions) -> Resul
     let prepared = Prepared::new(runtime, options, attachment, Start::AtOnce).doing(doing)?;
     if run.detach {
         let standing = started(prepared.make(None).doing(doing)?).doing(doing)?;
-        if let Some(relay) = notify_relay(&standing.folder).doing(doing)? {
-            relay_once(&relay, standing.made.pid, standing.made.pidfd.as_fd()).doing(doing)?;
+        let relay = notify_relay(&standing.folder).doing(doing)?;
+        let Standing { made, folder, .. } = standing;
+        drop(folder);
+        if let Some(relay) = relay {
+            relay_once(&relay, made.pid, made.pidfd.as_fd()).doing(doing)?;
         }
         return Ok(0);
     }
@@ -71,7 +74,7 @@ fn started(standing: Standing) -> Result<Standing> {
 fn begin(standing: &Standing) -> Result<()> {
     let Standing { made, folder, saved } = standing;
     made.wait_for_exec()?;
-    refuse_dead(made.pid)?;
+    refuse_dead(made.pid, None)?;
     let hooks = poststart_hooks(folder, saved)?;
     if hooks.is_empty() {
         return Ok(());

@@ -1,6 +1,6 @@
 //! `start`: says the word to the waiting init, and waits until the program has been executed.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use super::create::{notify_relay, open_locked};
@@ -13,7 +13,8 @@ use crate::ids::ContainerId;
 use crate::oci::read::parse;
 use crate::plan::{Hook, HookKind};
 use crate::store::{Folder, Saved};
-use crate::sys::{process, starter};
+use crate::sys::process;
+use crate::sys::starter::{self, Listener};
 
 /// Starts the user's program of a created container.
 ///
@@ -23,7 +24,8 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
     let doing = || format!("cannot start container '{id}'");
     let folder = open_locked(runtime, id).doing(doing)?;
     let saved = read(&folder).doing(doing)?;
-    start_locked(&folder, &saved).doing(doing)?;
+    let relay = notify_relay(&folder).doing(doing)?;
+    let init = start_locked(&folder, &saved).doing(doing)?;
     let hooks = poststart_hooks(&folder, &saved)?;
     if !hooks.is_empty() {
         let state = to_state(&folder, saved.clone(), Status::Running)?;
@@ -32,10 +34,15 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
             return Err(error.doing(doing()));
         }
     }
-    Ok(())
+    // A program may take its time to be ready, and other commands have to get at it meanwhile.
+    drop(folder);
+    match relay {
+        Some(relay) => relay_once(&relay, saved.pid, &init).map(drop).doing(doing),
+        None => Ok(()),
+    }
 }
 
-fn start_locked(folder: &Folder, saved: &Saved) -> Result<()> {
+fn start_locked(folder: &Folder, saved: &Saved) -> Result<OwnedFd> {
     let refuse = |text: &str| Err(Error::new(text).kind(Kind::WrongState));
     match status(folder, saved)? {
         Status::Created => {}
@@ -43,16 +50,12 @@ fn start_locked(folder: &Folder, saved: &Saved) -> Result<()> {
         Status::Paused => return refuse("cannot start a paused container"),
         _ => return refuse("cannot start an already running container"),
     }
-    let relay = notify_relay(folder)?;
     let Some(init) = undo::open_process(saved.pid, saved.start_time)? else {
         return refuse("cannot start a container that has stopped");
     };
     say_start(folder)?;
-    refuse_dead(saved.pid)?;
-    if let Some(relay) = relay {
-        relay_once(&relay, saved.pid, &init)?;
-    }
-    Ok(())
+    refuse_dead(saved.pid, Some(saved.start_time))?;
+    Ok(init)
 }
 
 /// An init that died on the way to exec closes the connection just as exec does; only what the kernel
@@ -60,9 +63,10 @@ fn start_locked(folder: &Folder, saved: &Saved) -> Result<()> {
 ///
 /// # Errors
 /// When it died before it was the program.
-pub(super) fn refuse_dead(pid: i32) -> Result<()> {
+pub(super) fn refuse_dead(pid: i32, start_time: Option<u64>) -> Result<()> {
     let stat = process::stat(Path::new("/proc"), pid)?;
-    match stat {
+    let is_it = |stat: &process::Stat| start_time.is_none_or(|time| time == stat.start_time);
+    match stat.filter(is_it) {
         Some(stat) if stat.has_ended() && stat.has_never_executed() => Err(Error::new(
             "the container's init died before it could execute the program",
         )
@@ -75,9 +79,14 @@ pub(super) fn refuse_dead(pid: i32) -> Result<()> {
 
 /// The init's answer is the end of the connection (exec closed it), or why it could not execute.
 fn say_start(folder: &Folder) -> Result<()> {
-    let connection = starter::connect_in(&folder.as_fd(), "start.sock")?;
-    let Some(connection) = connection else {
-        return Err(Error::new("cannot start an already running container").kind(Kind::WrongState));
+    let connection = match starter::connect_in(&folder.as_fd(), "start.sock")? {
+        Listener::Connected(connection) => connection,
+        Listener::Gone => {
+            return Err(Error::new("cannot start an already running container").kind(Kind::WrongState));
+        }
+        Listener::Busy => {
+            return Err(Error::new("the container's init does not answer").hint("is it stopped or frozen?"));
+        }
     };
     nix::unistd::write(&connection, b"start").call(|| "write(start.sock)")?;
     let mut answer = vec![0; 16 << 10];

@@ -4,12 +4,15 @@
 use super::{Plan, Planned, Stage, Step};
 use crate::error::{Error, Result};
 
+/// Whether a plan keeps a rule.
+type Rule = fn(&Plan) -> bool;
+
 /// Checks the whole list.
 ///
 /// # Errors
 /// Names the first rule that is broken; such an error is a bug of the compiler of plans.
 pub fn check(plan: &Plan) -> Result<()> {
-    let rules: [(&str, fn(&Plan) -> bool); 6] = [
+    let rules: [(&str, Rule); 6] = [
         ("the last step is exec, and there is only one", exec_is_last),
         ("stages follow each other", stages_are_in_order),
         ("no host path is used after the pivot", host_paths_before_pivot),

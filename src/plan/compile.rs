@@ -79,25 +79,26 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     if namespaces.is_new(Namespace::Network) {
         plan.push(Stage::Setup, "linux.namespaces", Step::LoopbackUp);
     }
+    plan_names(&mut plan, spec);
+    plan_sysctl(&mut plan, spec)?;
     plan_join_cgroups(&mut plan, &namespaces, &groups);
+    let around = root::Around {
+        spec,
+        bundle,
+        namespaces: &namespaces,
+        uid_maps: maps.shown_uid(),
+        gid_maps: &maps.gid,
+        options,
+        host,
+    };
     if namespaces.is_new(Namespace::Mount) {
-        let around = root::Around {
-            spec,
-            bundle,
-            namespaces: &namespaces,
-            uid_maps: maps.shown_uid(),
-            gid_maps: &maps.gid,
-            options,
-            host,
-        };
         root::plan_root(&mut plan, &around)?;
     } else {
-        root::plan_shared_root(&mut plan, spec, bundle, options)?;
+        root::plan_shared_root(&mut plan, &around)?;
     }
 
     // The child, in its own root, up to exec.
-    plan_names(&mut plan, spec)?;
-    plan_program(&mut plan, spec, &maps, options, limits, host)?;
+    plan_program(&mut plan, spec, &maps, options, limits)?;
 
     // Last of the host's steps: sources for the child are opened before it is born.
     plan.push(Stage::Host, "linux.namespaces", Step::Clone { namespaces: namespaces.at_clone(host) });
@@ -118,13 +119,6 @@ pub fn compile_exec(
     host: &Host,
 ) -> Result<Plan> {
     let mut plan = Plan::default();
-    // The child must be born in the pid namespace; an ordinary user may enter that only after the user
-    // namespace, the host's root would lose its rights to the cgroups there.
-    let first = |kind: &Namespace| *kind == Namespace::Pid || (!host.sys_admin && *kind == Namespace::User);
-    let (early, late): (Vec<_>, Vec<_>) = joined.iter().copied().partition(first);
-    if !early.is_empty() {
-        plan.push(Stage::Host, "default", Step::JoinContainer { namespaces: early });
-    }
     plan.push(Stage::Host, "default", Step::Clone { namespaces: Vec::new() });
     plan.push(Stage::Beside, "default", Step::Tell { token: Token::Cgroup });
     if let Some(value) = process_.oom_score_adj() {
@@ -140,17 +134,22 @@ pub fn compile_exec(
 
     plan.push(Stage::Setup, "default", Step::Await { token: Token::Cgroup });
     plan.push(Stage::Setup, "default", Step::JoinCgroups);
-    if !late.is_empty() {
-        plan.push(Stage::Setup, "default", Step::JoinContainer { namespaces: late });
+    process::plan_labels(&mut plan, process_, "process", host)?;
+    if !joined.is_empty() {
+        plan.push(Stage::Setup, "default", Step::JoinContainer { namespaces: joined.to_vec() });
     }
     if joined.contains(&Namespace::User) {
         plan.push(Stage::Setup, "default", Step::BecomeRoot);
+    }
+    plan.push(Stage::Setup, "default", Step::EnterRoot);
+    // Only now is anything of ours born where the container can see it: with nothing of the host in reach.
+    if joined.contains(&Namespace::Pid) {
+        plan.push(Stage::Setup, "default", Step::Fork { namespaces: Vec::new() });
     }
     if !options.no_new_keyring {
         let name = format!("_ses.{}", options.id);
         plan.push(Stage::Setup, "default", Step::SessionKeyring { name });
     }
-    plan.push(Stage::Inside, "default", Step::EnterRoot);
     plan_console(&mut plan, process_, options.console, false);
     let linux = spec.linux().as_ref();
     process::plan_personality(&mut plan, linux);
@@ -165,7 +164,6 @@ pub fn compile_exec(
         wait: false,
         env: &options.env,
         limits,
-        host,
     };
     process::plan_last(&mut plan, process_, around)?;
     plan.steps.sort_by_key(|planned| planned.stage);
@@ -293,24 +291,28 @@ pub(super) fn plan_console(plan: &mut Plan, process: &Process, to: ConsoleTo, bi
     let short = |length: u64| u16::try_from(length).unwrap_or(u16::MAX);
     let size = process.console_size().map(|size| (short(size.height()), short(size.width())));
     let uid = process.user().uid();
-    plan.push(Stage::Inside, "process.terminal", Step::Console { to, size, uid, bind });
+    plan.push(Stage::Setup, "process.terminal", Step::Console { to, size, uid, bind });
 }
 
-/// Names and kernel settings of the container's own namespaces.
-fn plan_names(plan: &mut Plan, spec: &Spec) -> Result<()> {
+/// Names of the container's own UTS namespace.
+fn plan_names(plan: &mut Plan, spec: &Spec) {
     if let Some(name) = spec.hostname().as_ref().filter(|name| !name.is_empty()) {
-        plan.push(Stage::Inside, "hostname", Step::Hostname { name: name.clone() });
+        plan.push(Stage::Setup, "hostname", Step::Hostname { name: name.clone() });
     }
     if let Some(name) = spec.domainname().as_ref().filter(|name| !name.is_empty()) {
-        plan.push(Stage::Inside, "domainname", Step::Domainname { name: name.clone() });
+        plan.push(Stage::Setup, "domainname", Step::Domainname { name: name.clone() });
     }
+}
+
+/// Kernel settings of the container's own namespaces, while the host's procfs is in sight.
+fn plan_sysctl(plan: &mut Plan, spec: &Spec) -> Result<()> {
     let sysctl = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
     let mut settings: Vec<_> = sysctl.into_iter().flatten().collect();
     settings.sort();
     for (key, value) in settings {
         let why = format!("linux.sysctl[{key:?}]");
         let path = sysctl_path(key).map_err(|fault| Error::new(fault).at(&why))?;
-        plan.push(Stage::Inside, why, Step::Sysctl { path, value: value.clone() });
+        plan.push(Stage::Setup, why, Step::Sysctl { path, value: value.clone() });
     }
     Ok(())
 }
@@ -322,14 +324,7 @@ fn compile_seccomp(plan: &mut Plan, linux: Option<&Linux>) -> Result<Option<secc
     Ok(Some(filter))
 }
 
-fn plan_program(
-    plan: &mut Plan,
-    spec: &Spec,
-    maps: &Maps,
-    options: &Options,
-    limits: Stage,
-    host: &Host,
-) -> Result<()> {
+fn plan_program(plan: &mut Plan, spec: &Spec, maps: &Maps, options: &Options, limits: Stage) -> Result<()> {
     let Some(process) = spec.process() else {
         return Err(Error::new("this version needs a process").at("process"));
     };
@@ -349,7 +344,6 @@ fn plan_program(
         wait: options.start == Start::OnCommand,
         env: &options.env,
         limits,
-        host,
     };
     process::plan_last(plan, process, around)
 }

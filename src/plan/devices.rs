@@ -70,7 +70,9 @@ pub fn plan_devices(
         wanted.retain(|other| other.path != node.path);
         wanted.push(node);
     }
-    for node in wanted {
+    // A bound folder is the host's: nothing is put into it.
+    let is_ours = |node: &Node| folder == DevFolder::Own || !node.path.is_within("/dev");
+    for node in wanted.into_iter().filter(is_ours) {
         plan_node(plan, node, nodes, slots);
     }
     if folder == DevFolder::Own {

@@ -24,6 +24,7 @@ mod step;
 
 pub use compile::{Options, Start, compile, compile_exec};
 pub use ids::IdMap;
+pub use mounts::may_cover_procfs;
 pub use process::hooks;
 pub use step::*;
 
@@ -85,6 +86,14 @@ impl Plan {
     /// The steps of one stage.
     pub fn stage(&self, stage: Stage) -> impl Iterator<Item = &Planned> {
         self.steps.iter().filter(move |planned| planned.stage == stage)
+    }
+
+    /// The first descriptor that the program does not get.
+    pub fn close_from(&self) -> u32 {
+        let mut steps = self.steps.iter().map(|planned| &planned.step);
+        steps
+            .find_map(|step| if let Step::CloseFrom { first } = step { Some(*first) } else { None })
+            .unwrap_or(3)
     }
 
     /// The steps the child walks, in order.

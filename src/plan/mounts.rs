@@ -84,6 +84,12 @@ pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mu
     Ok(deferred)
 }
 
+/// Whether a mount with this target may lie on procfs: the procfs itself, and single files of it.
+pub fn may_cover_procfs(target: &RootPath) -> bool {
+    target.as_path() == Path::new("/proc")
+        || PROC_BINDS.iter().any(|path| target.as_path() == Path::new(path))
+}
+
 fn check_proc(mount: &Mount, target: &RootPath) -> Result<()> {
     if !target.is_within("/proc") {
         return Ok(());
@@ -198,7 +204,7 @@ fn id_map(mount: &Mount, options: &MountOptions, around: &Around<'_>) -> Result<
 }
 
 /// Sources are opened by the runtime where the child, in a user namespace, might not reach them.
-fn early_stage(around: &Around<'_>) -> Stage {
+pub fn early_stage(around: &Around<'_>) -> Stage {
     let early = around.namespaces.is_own(Namespace::User) && around.host.sys_admin;
     if early { Stage::Host } else { Stage::Setup }
 }

@@ -31,8 +31,6 @@ pub struct Around<'a> {
     pub env: &'a [String],
     /// When limits are set ([`limits_stage`]).
     pub limits: Stage,
-    /// The host.
-    pub host: &'a Host,
 }
 
 /// Plans the limits. In a user namespace the runtime sets them from outside: a raised hard limit needs a
@@ -58,7 +56,8 @@ pub fn limits_stage(in_user_namespace: bool) -> Stage {
 pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Result<()> {
     let place = around.place;
     let at = |field: &str| format!("{place}.{field}");
-    plan_attributes(plan, process, place, around.host)?;
+    plan.push(Stage::Last, "default", Step::CloseFrom { first: around.close_from });
+    plan_attributes(plan, process, place);
     let user = process.user();
     let mut sets = capability_sets(process);
     drop_impossible_ambient(plan, &mut sets);
@@ -94,7 +93,6 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
         let step = Step::Hooks { kind: HookKind::StartContainer, hooks: around.hooks };
         plan.push(Stage::Last, "hooks.startContainer", step);
     }
-    plan.push(Stage::Last, "default", Step::CloseFrom { first: around.close_from });
     let drop = Step::Capabilities(sets);
     match around.seccomp {
         Some(filter) if no_new_privileges => {
@@ -111,7 +109,7 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
     Ok(())
 }
 
-fn plan_attributes(plan: &mut Plan, process: &Process, place: &str, host: &Host) -> Result<()> {
+fn plan_attributes(plan: &mut Plan, process: &Process, place: &str) {
     let at = |field: &str| format!("{place}.{field}");
     if let Some(wanted) = process.scheduler() {
         plan.push(Stage::Last, at("scheduler"), Step::Scheduler(scheduler(wanted)));
@@ -119,6 +117,14 @@ fn plan_attributes(plan: &mut Plan, process: &Process, place: &str, host: &Host)
     if let Some(wanted) = process.io_priority() {
         plan.push(Stage::Last, at("ioPriority"), Step::IoPriority { value: io_priority(wanted) });
     }
+}
+
+/// Labels of AppArmor and SELinux, while the host's procfs is in sight.
+///
+/// # Errors
+/// When the kernel does not have it enabled.
+pub fn plan_labels(plan: &mut Plan, process: &Process, place: &str, host: &Host) -> Result<()> {
+    let at = |field: &str| format!("{place}.{field}");
     let labels = [
         ("apparmorProfile", process.apparmor_profile(), host.apparmor, "apparmor/exec", "exec "),
         ("selinuxLabel", process.selinux_label(), host.selinux, "exec", ""),
@@ -131,7 +137,7 @@ fn plan_attributes(plan: &mut Plan, process: &Process, place: &str, host: &Host)
                 .hint(format!("remove {} from the config", at(field))));
         }
         let step = Step::ExecLabel { file: file.to_owned(), label: format!("{prefix}{label}") };
-        plan.push(Stage::Last, at(field), step);
+        plan.push(Stage::Setup, at(field), step);
     }
     Ok(())
 }

@@ -37,10 +37,14 @@ pub struct Around<'a> {
 ///
 /// # Errors
 /// When something is to be mounted, which the host would see.
-pub fn plan_shared_root(plan: &mut Plan, spec: &Spec, bundle: &Path, options: &Options) -> Result<()> {
+pub fn plan_shared_root(plan: &mut Plan, around: &Around<'_>) -> Result<()> {
+    let Around { spec, bundle, options, host, .. } = *around;
     refuse_mounts(spec)?;
     plan_hooks(plan, spec);
-    plan.push(Stage::Inside, "root.path", Step::Chroot { path: root_path(spec, bundle)? });
+    if let Some(process) = spec.process() {
+        process::plan_labels(plan, process, "process", host)?;
+    }
+    plan.push(Stage::Setup, "root.path", Step::Chroot { path: root_path(spec, bundle)? });
     if let Some(process) = spec.process() {
         plan_console(plan, process, options.console, false);
     }
@@ -107,22 +111,23 @@ pub fn plan_root(plan: &mut Plan, around: &Around<'_>) -> Result<()> {
     });
     let about = mounts::Around { bundle, host, namespaces, uid_maps, gid_maps, cgroup2: cgroup2.as_deref() };
     let mut deferred = mounts::plan_mounts(plan, spec, &about, slots)?;
-    plan_notify(plan, options, slots);
+    plan_notify(plan, options, mounts::early_stage(&about), slots);
     let nodes = match namespaces.is_own(Namespace::User) || !host.privileged {
         true => Nodes::Bound,
         false => Nodes::Made,
     };
     devices::plan_devices(plan, linux, dev_folder(spec), nodes, slots)?;
     plan_hooks(plan, spec);
+    if let Some(process) = spec.process() {
+        let path = RootPath::new(process.cwd());
+        plan.push(Stage::Setup, "process.cwd", Step::MakeFolder { path });
+        plan_console(plan, process, options.console, true);
+        process::plan_labels(plan, process, "process", host)?;
+    }
     let step = if options.no_pivot { Step::MoveRoot } else { Step::Pivot };
     plan.push(Stage::Setup, "root.path", step);
     if let Some(propagation) = propagation {
         plan_propagation(plan, Stage::Inside, propagation, true)?;
-    }
-    if let Some(process) = spec.process() {
-        let path = RootPath::new(process.cwd());
-        plan.push(Stage::Inside, "process.cwd", Step::MakeFolder { path });
-        plan_console(plan, process, options.console, true);
     }
     plan_read_only(plan, spec, &mut deferred);
     Ok(())
@@ -177,7 +182,7 @@ fn plan_propagation(plan: &mut Plan, stage: Stage, name: &str, asked: bool) -> R
     Ok(())
 }
 
-fn plan_notify(plan: &mut Plan, options: &Options, slots: &mut Slot) {
+fn plan_notify(plan: &mut Plan, options: &Options, stage: Stage, slots: &mut Slot) {
     let Some(folder) = &options.notify else { return };
     let slot = *slots;
     *slots += 1;
@@ -185,7 +190,7 @@ fn plan_notify(plan: &mut Plan, options: &Options, slots: &mut Slot) {
     let set =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     let attributes = Attributes { set, ..Attributes::default() };
-    plan.push(Stage::Setup, "default", source);
+    plan.push(stage, "default", source);
     let target = RootPath::new("/run/notify");
     plan.push(Stage::Setup, "default", Step::Bind { slot, target, attributes });
 }

@@ -49,8 +49,11 @@ impl Store {
         Ok(Some(Store { path: path.to_path_buf(), fd }))
     }
 
-    /// Refuses a root of another user, for making something in it. Root may look at anybody's.
-    fn own(self) -> Result<Store> {
+    /// Refuses a root of another user, for making or changing something in it.
+    ///
+    /// # Errors
+    /// Names both users.
+    pub fn own(self) -> Result<Store> {
         let path = &self.path;
         let owner = fstat(&self.fd).call(|| format!("fstat({path:?})"))?.st_uid;
         let caller = nix::unistd::geteuid().as_raw();
@@ -164,6 +167,7 @@ impl Folder {
                     return Err(Error::new(
                         "another command has been working on this container for ten seconds",
                     )
+                    .kind(Kind::Busy)
                     .hint("wait for it, or find and end it"));
                 }
                 Err((_, errno)) => return Err(Error::sys(format!("flock({:?})", self.path), errno)),

@@ -82,6 +82,32 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     Errno::result(result).map(drop)
 }
 
+/// Closes all descriptors from `first` on but those in `keep`. For a child that never drops what its copy of
+/// the runtime's memory says it owns.
+///
+/// # Errors
+/// The errno.
+pub fn close_all_but(first: u32, keep: &[i32]) -> Result<(), Errno> {
+    let mut keep: Vec<u32> =
+        keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).filter(|fd| *fd >= first).collect();
+    keep.sort_unstable();
+    let mut start = first;
+    for fd in keep {
+        close_between(start, fd)?;
+        start = fd.saturating_add(1);
+    }
+    close_between(start, u32::MAX)
+}
+
+fn close_between(start: u32, end: u32) -> Result<(), Errno> {
+    if start >= end {
+        return Ok(());
+    }
+    let last = if end == u32::MAX { end } else { end - 1 };
+    // SAFETY: the caller says that nothing of this process uses these descriptors any more.
+    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, start, last, 0) }).map(drop)
+}
+
 /// Joins the session keyring of that name, a new one if there is none, and lets its owner use it
 /// (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING, KEYCTL_SETPERM).
 ///

@@ -9,9 +9,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
 use nix::sys::stat::{FileStat, fstat};
 use pathrs::error::{Error as PathError, ErrorKind};
-use pathrs::flags::{OpenFlags, ResolverFlags};
+use pathrs::flags::ResolverFlags;
 use pathrs::{InodeType, Root};
 
 use crate::error::{Call, Error, Result};
@@ -33,7 +34,7 @@ impl RootFolder {
     /// # Errors
     /// Everything but ENOENT and ENOTDIR.
     pub fn find(&self, path: &RootPath) -> Result<Option<OwnedFd>> {
-        found(self.0.resolve(path.as_path()), path)
+        self.open(path, OFlag::O_PATH, ResolveFlag::empty())
     }
 
     /// The same, refusing symbolic links: for `/proc` and `/sys`, which an image could point elsewhere
@@ -42,8 +43,32 @@ impl RootFolder {
     /// # Errors
     /// ELOOP when there is a link on the way.
     pub fn find_without_links(&self, path: &RootPath) -> Result<Option<OwnedFd>> {
-        let root = self.0.as_ref().with_resolver_flags(ResolverFlags::NO_SYMLINKS);
-        found(root.resolve(path.as_path()), path)
+        self.open(path, OFlag::O_PATH, ResolveFlag::RESOLVE_NO_SYMLINKS)
+    }
+
+    /// openat2(2) as pathrs calls it, but without its way of describing failures, which needs a procfs of the
+    /// host in sight and ends the process where there is none. Its own walker serves where the call is denied.
+    fn open(&self, path: &RootPath, flags: OFlag, resolve: ResolveFlag) -> Result<Option<OwnedFd>> {
+        let resolve = resolve | ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
+        let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
+        loop {
+            match openat2(&self.0, path.relative(), how) {
+                Ok(fd) => return Ok(Some(fd)),
+                Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+                // A rename somewhere on the host, while `..` was being walked.
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(Errno::ENOSYS) => return self.walk(path, resolve),
+                Err(errno) => return Err(Error::sys(format!("openat2({path}, in the root)"), errno)),
+            }
+        }
+    }
+
+    fn walk(&self, path: &RootPath, resolve: ResolveFlag) -> Result<Option<OwnedFd>> {
+        let links = match resolve.contains(ResolveFlag::RESOLVE_NO_SYMLINKS) {
+            true => ResolverFlags::NO_SYMLINKS,
+            false => ResolverFlags::empty(),
+        };
+        found(self.0.as_ref().with_resolver_flags(links).resolve(path.as_path()), path)
     }
 
     /// The folder at `path`, made with all its parents where it is missing.
@@ -94,7 +119,7 @@ impl RootFolder {
     /// # Errors
     /// As [`RootFolder::find`].
     pub fn stat(&self, path: &RootPath) -> Result<Option<FileStat>> {
-        match found(self.0.resolve_nofollow(path.as_path()), path)? {
+        match self.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, ResolveFlag::empty())? {
             Some(fd) => fstat(&fd).call(|| format!("fstat({path})")).map(Some),
             None => Ok(None),
         }
@@ -105,13 +130,10 @@ impl RootFolder {
     /// # Errors
     /// When it may not be read.
     pub fn open_file(&self, path: &RootPath) -> Result<Option<File>> {
-        let flags = OpenFlags::O_RDONLY | OpenFlags::O_NONBLOCK | OpenFlags::O_CLOEXEC;
-        match self.0.open_subpath(path.as_path(), flags) {
-            Ok(file) if file.metadata().is_ok_and(|data| data.is_file()) => Ok(Some(file)),
-            Ok(_) => Ok(None),
-            Err(error) if is_missing(&error) => Ok(None),
-            Err(error) => Err(explain("open", path, &error)),
-        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+        let Some(fd) = self.open(path, flags, ResolveFlag::empty())? else { return Ok(None) };
+        let file = File::from(fd);
+        Ok(file.metadata().is_ok_and(|data| data.is_file()).then_some(file))
     }
 }
 

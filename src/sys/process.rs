@@ -238,7 +238,7 @@ mod tests {
 
     #[test]
     fn a_name_with_spaces_and_parentheses_does_not_move_the_fields() {
-        let expected = Some(Stat { state: 'S', start_time: 987_654_321 });
+        let expected = Some(Stat { state: 'S', start_time: 987_654_321, flags: 4_194_560 });
         for name in [b"sh".as_slice(), b"a b", b") Z 0 0", b"((", b"))", b"", b"\xff\n)"] {
             assert_eq!(parse_stat(&line(name)), expected, "{name:?}");
         }

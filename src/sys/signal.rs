@@ -88,6 +88,31 @@ fn realtime(base: i32, offset: &str, sign: char) -> Option<i32> {
     moved.filter(|n| (RTMIN..=RTMAX).contains(n))
 }
 
+/// Gives every signal its default action and an empty mask, as a fresh program expects: ignored signals
+/// and masks survive exec, and Rust's start-up ignores SIGPIPE.
+pub fn reset_all() {
+    let default = libc::sigaction {
+        sa_sigaction: libc::SIG_DFL,
+        // SAFETY: a signal set is plain integers, for which all zeroes is the empty set.
+        sa_mask: unsafe { std::mem::zeroed() },
+        sa_flags: 0,
+        sa_restorer: None,
+    };
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: `default` outlives the call; the kernel refuses the few numbers that cannot be set.
+        unsafe { libc::sigaction(signal, &raw const default, std::ptr::null_mut()) };
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Lets a command begin with no signal blocked, whatever the runtime keeps back for itself.
+pub fn unblock_in(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    let unblock = || nix::sys::signal::SigSet::empty().thread_set_mask().map_err(std::io::Error::from);
+    // SAFETY: the closure makes one system call and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(unblock) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,29 +161,4 @@ mod tests {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }
-}
-
-/// Gives every signal its default action and an empty mask, as a fresh program expects: ignored signals
-/// and masks survive exec, and Rust's start-up ignores SIGPIPE.
-pub fn reset_all() {
-    let default = libc::sigaction {
-        sa_sigaction: libc::SIG_DFL,
-        // SAFETY: a signal set is plain integers, for which all zeroes is the empty set.
-        sa_mask: unsafe { std::mem::zeroed() },
-        sa_flags: 0,
-        sa_restorer: None,
-    };
-    for signal in 1..=libc::SIGRTMAX() {
-        // SAFETY: `default` outlives the call; the kernel refuses the few numbers that cannot be set.
-        unsafe { libc::sigaction(signal, &raw const default, std::ptr::null_mut()) };
-    }
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
-}
-
-/// Lets a command begin with no signal blocked, whatever the runtime keeps back for itself.
-pub fn unblock_in(command: &mut std::process::Command) {
-    use std::os::unix::process::CommandExt;
-    let unblock = || nix::sys::signal::SigSet::empty().thread_set_mask().map_err(std::io::Error::from);
-    // SAFETY: the closure makes one system call and neither allocates nor takes a lock.
-    unsafe { command.pre_exec(unblock) };
 }

@@ -3,10 +3,13 @@
 
 #![allow(unsafe_code)]
 
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     AddressFamily, Backlog, SockFlag, SockType, UnixAddr, accept4, bind, connect, listen, socket,
 };
@@ -36,16 +39,48 @@ pub fn listen_in(folder: &impl AsRawFd, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
-/// Connects to `name` in the folder; `None` when nobody listens (any more).
+/// What connecting found.
+#[derive(Debug)]
+pub enum Listener {
+    /// Nobody listens (any more).
+    Gone,
+    /// Somebody listens, who has not answered so many others that there is no room: it is stopped or frozen.
+    Busy,
+    /// A connection.
+    Connected(OwnedFd),
+}
+
+/// Connects to `name` in the folder, without waiting.
 ///
 /// # Errors
-/// Everything else.
-pub fn connect_in(folder: &impl AsRawFd, name: &str) -> Result<Option<OwnedFd>> {
-    let socket = new_socket()?;
+/// What is neither of the findings.
+pub fn connect_in(folder: &impl AsRawFd, name: &str) -> Result<Listener> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Unix, SockType::SeqPacket, flags, None).call(|| "socket(AF_UNIX)")?;
     match connect(socket.as_raw_fd(), &address(folder, name)?) {
-        Ok(()) => Ok(Some(socket)),
-        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(None),
+        Ok(()) => {
+            // From here on reading waits.
+            fcntl(&socket, FcntlArg::F_SETFL(OFlag::empty())).call(|| "fcntl(F_SETFL)")?;
+            Ok(Listener::Connected(socket))
+        }
+        Err(Errno::ECONNREFUSED | Errno::ENOENT) => Ok(Listener::Gone),
+        Err(Errno::EAGAIN) => Ok(Listener::Busy),
         Err(errno) => Err(Error::sys(format!("connect({name:?})"), errno)),
+    }
+}
+
+/// Whether something can be read from a connection within a while: somebody who connects and says nothing
+/// must not keep others out.
+///
+/// # Errors
+/// The call's.
+pub fn has_word(connection: &OwnedFd, patience: Duration) -> Result<bool> {
+    let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+    let mut polled = [PollFd::new(connection.as_fd(), PollFlags::POLLIN)];
+    match poll(&mut polled, timeout) {
+        Ok(count) => Ok(count > 0),
+        Err(Errno::EINTR) => Ok(false),
+        Err(errno) => Err(Error::sys("poll(connection)", errno)),
     }
 }
 
