@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(default_root(&inner_root), Path::new("/run/isolate"));
         assert_eq!(
             default_root(&Caller { effective_uid: 7, ..Caller::default() }),
-            Path::new("/run/isolate")
+            Path::new("/tmp/isolate-7")
         );
     }
 

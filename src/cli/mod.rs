@@ -42,7 +42,19 @@ use usage::Parsed;
 
 /// Does what the command line `args` (without the program's name) says, and returns the exit code: 0, or the
 /// container's own for `run` and `exec`; 1 for failures, 255 for those of `exec`.
+///
+/// Commands that join a container begin by executing the program once more, protected; a word of theirs
+/// anywhere in the arguments is enough, since doing it needlessly does no harm.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
+    let args: Vec<OsString> = args.into_iter().collect();
+    let joins = args.iter().any(|arg| ["create", "run", "exec", "try"].iter().any(|name| arg == name));
+    match if joins { executable::protect() } else { Ok(()) } {
+        Ok(()) => run_command(args),
+        Err(error) => failed(&error, Log::Absent, 1),
+    }
+}
+
+fn run_command(args: Vec<OsString>) -> i32 {
     let mut global = match global::read(args) {
         Ok(global) => global,
         Err(error) => return failed(&error, Log::Absent, 1),
@@ -92,9 +104,6 @@ fn dispatch(global: Global) -> Result<i32, (Error, i32)> {
     let name = args.next().unwrap_or_default();
     let entry = name.to_str().and_then(commands::find);
     let entry = entry.ok_or_else(|| usage(help::unknown(&name.to_string_lossy())))?;
-    if ["create", "run", "exec", "try"].contains(&entry.name) {
-        executable::protect().map_err(|error| (error, entry.failure))?;
-    }
     let runtime = global.runtime.map_err(usage)?;
     match usage::parse(commands::parser(entry), args).map_err(usage)? {
         Parsed::Help(text) => print(text.trim_end()).map_err(usage),

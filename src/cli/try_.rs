@@ -38,14 +38,14 @@ The exit code is the command's, or 128 and the number of the signal that ended i
 
 const EXAMPLES: &str = "\
 Examples:
-  isolate try                                     a shell on the host's programs
-  isolate try --memory 256M --cpus 0.5 --pids 64 -- make -j8
-  isolate try --net host -- curl https://example.org
-  isolate try -v /home/me/src:/src:ro --workdir /src -- ./configure
-  isolate try --template busybox
-  isolate try --template alpine:alpine-minirootfs-3.22.0-x86_64.tar.gz -- /bin/sh
-  isolate try --template oci:/srv/images/web:latest --user 1000
-  isolate try --list";
+    isolate try                                     a shell on the host's programs
+    isolate try --memory 256M --cpus 0.5 --pids 64 -- make -j8
+    isolate try --net host -- curl https://example.org
+    isolate try -v /home/me/src:/src:ro --workdir /src -- ./configure
+    isolate try --template busybox
+    isolate try --template alpine:alpine-minirootfs-3.22.0-x86_64.tar.gz -- /bin/sh
+    isolate try --template oci:/srv/images/web:latest --user 1000
+    isolate try --list";
 
 /// The command, its options and its help.
 pub fn command() -> Command {

@@ -390,12 +390,12 @@ mod tests {
     fn every_word_of_the_specification_is_known_once_and_sorted() {
         let names = names();
         assert!(names.windows(2).all(|pair| pair[0] < pair[1]), "{names:?}");
-        let spec = "async atime bind defaults dev diratime dirsync exec iversion lazytime loud mand noatime \
+        let spec = "async atime bind defaults dev diratime dirsync exec idmap iversion lazytime loud mand noatime \
             nodev nodiratime noexec noiversion nolazytime nomand norelatime nostrictatime nosuid nosymfollow \
-            private ratime rbind rdev rdiratime relatime remount rexec rnoatime rnodev rnodiratime rnoexec \
+            private ratime rbind rdev rdiratime relatime remount rexec ridmap rnoatime rnodev rnodiratime rnoexec \
             rnorelatime rnostrictatime rnosuid rnosymfollow ro rprivate rrelatime rro rrw rshared rslave \
             rstrictatime rsuid rsymfollow runbindable rw shared silent slave strictatime suid symfollow sync \
-            unbindable";
+            tmpcopyup unbindable";
         assert_eq!(names, spec.split_whitespace().collect::<Vec<_>>());
     }
 
