@@ -214,6 +214,7 @@ impl<'a> Child<'a> {
     /// that commits and ends at once must not take the child with it.
     fn tell(&mut self, token: Token) -> Result<()> {
         if token == Token::Ready {
+            self.masks = mounts::Masks::default();
             set_parent_death(ParentDeath::IsIgnored)?;
         }
         // The runtime's hooks, and later commands, look into our namespaces through /proc/PID. For an ordinary

@@ -2,7 +2,7 @@
 //!
 //! The runtime process acts here, with the caller's privilege, before and beside the container's child;
 //! the child itself only calls [`join::join_current`]. A [`Group`] says what is wanted in one hierarchy
-//! (`plan::cgroup` compiles it), [`make`] turns it into an [`OpenGroup`], [`limit`] writes the values, and a
+//! (`plan::cgroup` compiles it), [`make()`] turns it into an [`OpenGroup`], [`limit()`] writes the values, and a
 //! [`Cgroup`] is all of them together. Later commands get it back with [`Cgroup::open`] from what the state
 //! file remembers ([`SavedGroup`]).
 //!

@@ -23,7 +23,7 @@ use crate::plan::{self, ConsoleTo, HookKind, Namespace, Plan, Start};
 use crate::store::{Folder, Saved, Store, Undo, VERSION};
 use crate::sys::{pidfd, process, socket, starter, time};
 
-/// Makes a container and leaves it waiting for [`super::start`].
+/// Makes a container and leaves it waiting for [`super::start()`].
 ///
 /// # Errors
 /// Every fault of the config at once; or the first step that failed, after everything was undone.

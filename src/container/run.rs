@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 /// (128 + the signal's number if a signal ended it).
 ///
 /// # Errors
-/// As [`super::create`] and [`super::start`].
+/// As [`super::create()`] and [`super::start()`].
 pub fn run(runtime: &Runtime, options: &CreateOptions, run: RunOptions) -> Result<i32> {
     let doing = || format!("cannot run container '{}'", options.id);
     let attachment = if run.detach { Attachment::Detached } else { Attachment::Foreground };

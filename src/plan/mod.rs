@@ -1,6 +1,6 @@
 //! A plan: what will be done to make a container, step by step, as plain data. Pure.
 //!
-//! [`compile`] turns a config into a [`Plan`] without touching the kernel; [`check`] looks for an order
+//! [`compile()`] turns a config into a [`Plan`] without touching the kernel; [`check`] looks for an order
 //! that cannot be right; `Display` shows the plan to people (`isolate plan`). [`crate::apply`] walks the
 //! list and decides nothing. Each step carries *why* it is there: the JSON path of the config that asked
 //! for it, or the rule of the runtime that did (`default`).

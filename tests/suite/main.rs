@@ -26,6 +26,7 @@ suite![
     concurrency,
     devices,
     exec,
+    hardening,
     hooks,
     kill,
     killed_runtime,
@@ -48,5 +49,6 @@ suite![
     state,
     sysctl,
     terminal,
+    try_system,
     userns,
 ];
