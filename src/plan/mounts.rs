@@ -40,6 +40,8 @@ pub struct Around<'a> {
     pub uid_maps: &'a [IdMap],
     /// Group map of a new user namespace; empty without one.
     pub gid_maps: &'a [IdMap],
+    /// `linux.mountLabel`.
+    pub mount_label: Option<&'a str>,
     /// Host folder of the container's cgroup in the v2 hierarchy, if it has one.
     pub cgroup2: Option<&'a Path>,
 }
@@ -243,7 +245,11 @@ fn filesystem_data(fstype: &str, options: &MountOptions, around: &Around<'_>) ->
         && around.namespaces.is_new(Namespace::User)
         && !ids::is_mapped(around.gid_maps, 5);
     let kept = options.data.split(',').filter(|option| !(unmapped && *option == "gid=5"));
-    kept.filter(|option| !option.is_empty()).collect::<Vec<_>>().join(",")
+    let mut kept: Vec<String> = kept.filter(|option| !option.is_empty()).map(str::to_owned).collect();
+    // Filesystems that hold files of the container's; others get their labels from the policy.
+    let label = around.mount_label.filter(|label| !label.is_empty() && matches!(fstype, "tmpfs" | "devpts"));
+    kept.extend(label.map(|label| format!("context=\"{label}\"")));
+    kept.join(",")
 }
 
 fn plan_cgroup(plan: &mut Plan, target: &RootPath, options: &MountOptions, why: &str, around: &Around<'_>) {

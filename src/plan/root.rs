@@ -109,7 +109,9 @@ pub fn plan_root(plan: &mut Plan, around: &Around<'_>) -> Result<()> {
         Step::MakeCgroup(group) if group.version == Version::V2 => Some(group.dir.clone()),
         _ => None,
     });
-    let about = mounts::Around { bundle, host, namespaces, uid_maps, gid_maps, cgroup2: cgroup2.as_deref() };
+    let mount_label = linux.and_then(|linux| linux.mount_label().as_deref());
+    let cgroup2 = cgroup2.as_deref();
+    let about = mounts::Around { bundle, host, namespaces, uid_maps, gid_maps, mount_label, cgroup2 };
     let mut deferred = mounts::plan_mounts(plan, spec, &about, slots)?;
     plan_notify(plan, options, mounts::early_stage(&about), slots);
     let nodes = match namespaces.is_own(Namespace::User) || !host.privileged {
