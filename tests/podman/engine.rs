@@ -403,6 +403,7 @@ fn podmans_cgroups() -> impl Iterator<Item = PathBuf> {
 /// is left, keeps its parent, and the guard reports both.
 fn remove_podmans_cgroups(engine: &Engine) {
     let start = Instant::now();
+    podmans_cgroups().for_each(|parent| remove_cgroups_of_pods(&parent));
     for parent in podmans_cgroups().filter(|path| !engine.foreign.contains(path)) {
         let monitors = parent.join("conmon");
         let busy = || fs::read_to_string(monitors.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty());
@@ -410,7 +411,6 @@ fn remove_podmans_cgroups(engine: &Engine) {
             std::thread::sleep(Duration::from_millis(20));
         }
         let _ = fs::remove_dir(monitors);
-        remove_cgroups_of_pods(&parent);
         let _ = fs::remove_dir(parent);
     }
 }
