@@ -9,7 +9,7 @@ use nix::sys::stat::{Mode, mkdirat};
 
 use super::group::Group;
 use super::layout::Version;
-use super::{OpenGroup, files};
+use super::{OpenGroup, files, mark};
 use crate::error::{Call, Error, Kind, Result};
 
 /// Makes the folder and what is missing above it. `None` when the group is optional and the caller may
@@ -100,6 +100,7 @@ fn chain(group: &Group, made: &mut Vec<PathBuf>) -> Result<OwnedFd, Chain> {
         is_new = make_one(&here, name, &path)?;
         if is_new {
             made.push(path.clone());
+            mark::set(&path);
         }
         let child = files::open_folder(&here, name).map_err(|errno| stopped("open", &path, errno))?;
         if group.inherit_cpuset {

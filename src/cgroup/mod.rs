@@ -30,6 +30,7 @@ mod kill;
 pub mod layout;
 mod limit;
 mod make;
+mod mark;
 pub mod probe;
 mod remove;
 pub mod statistics;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Cgroup, OpenGroup, files};
+use super::{Cgroup, OpenGroup, files, mark};
 use crate::error::{Error, Result};
 
 /// Waits between tries, about two seconds in all: a cgroup stays busy for a moment after its last process.
@@ -60,13 +60,14 @@ fn failed(dir: &Path, errno: Errno) -> Error {
     }
 }
 
-/// The folders above that were made for this container, and the common one that all containers without a
-/// `cgroupsPath` share. They go when the last one is out of them.
+/// The folders above that were made for a container, this one or another that has gone before it: a pod's, say.
+/// They go when the last container is out of them.
 fn remove_above(group: &OpenGroup) {
-    let above = group.made.iter().rev().filter(|dir| **dir != group.dir);
-    above.for_each(|dir| drop(std::fs::remove_dir(dir)));
-    if let Some(parent) = group.dir.parent().filter(|parent| parent.ends_with("isolate")) {
-        drop(std::fs::remove_dir(parent));
+    let is_ours = |dir: &&Path| group.made.iter().any(|made| made == dir) || mark::is_set(dir);
+    for dir in group.dir.ancestors().skip(1).take_while(is_ours) {
+        if std::fs::remove_dir(dir).is_err() && dir.exists() {
+            break;
+        }
     }
 }
 

@@ -420,6 +420,22 @@ fn a_saved_cgroup_is_found_again_and_one_that_is_gone_is_left_out() {
 }
 
 #[test]
+fn a_folder_that_containers_share_goes_with_the_last_one_whoever_made_it() {
+    let Some((first, _)) = groups("shared", json!({})) else { return };
+    let second: Vec<Group> =
+        first.iter().map(|group| Group { dir: group.dir.with_file_name("d"), ..group.clone() }).collect();
+    let made = |groups: &[Group]| Cgroup {
+        groups: groups.iter().map(|group| make(group).unwrap().unwrap()).collect(),
+    };
+    let above: Vec<PathBuf> = first.iter().map(|group| group.dir.parent().unwrap().to_owned()).collect();
+    let (first, second) = (made(&first), made(&second));
+    first.remove().unwrap();
+    assert!(above.iter().all(|dir| dir.is_dir()));
+    second.remove().unwrap();
+    assert_eq!(above.iter().filter(|dir| dir.exists()).count(), 0);
+}
+
+#[test]
 fn a_file_that_the_kernel_does_not_have_is_named() {
     let Some((groups, _)) = groups("file", json!({})) else { return };
     let mut group = groups.into_iter().next().unwrap();

@@ -403,7 +403,6 @@ fn podmans_cgroups() -> impl Iterator<Item = PathBuf> {
 /// is left, keeps its parent, and the guard reports both.
 fn remove_podmans_cgroups(engine: &Engine) {
     let start = Instant::now();
-    podmans_cgroups().for_each(|parent| remove_cgroups_of_pods(&parent));
     for parent in podmans_cgroups().filter(|path| !engine.foreign.contains(path)) {
         let monitors = parent.join("conmon");
         let busy = || fs::read_to_string(monitors.join("cgroup.procs")).is_ok_and(|pids| !pids.is_empty());
@@ -412,16 +411,6 @@ fn remove_podmans_cgroups(engine: &Engine) {
         }
         let _ = fs::remove_dir(monitors);
         let _ = fs::remove_dir(parent);
-    }
-}
-
-/// Podman makes and removes the cgroup of a pod in the hierarchies it knows; the same name in the others came
-/// with the containers, whose own cgroups (`libpod-ID`) are the runtime's to remove.
-fn remove_cgroups_of_pods(parent: &Path) {
-    let Ok(entries) = fs::read_dir(parent) else { return };
-    let is_pod = |name: &str| name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-    for entry in entries.flatten().filter(|entry| is_pod(&entry.file_name().to_string_lossy())) {
-        let _ = fs::remove_dir(entry.path());
     }
 }
 
