@@ -1,12 +1,16 @@
-//! The one logger: warnings and the final error go to standard error or to the file an engine named, as
-//! text or as one JSON object a line (`{"level":…,"msg":…,"time":RFC 3339}`, what runc writes and every
+//! The one logger: warnings and the final error go to standard error, or to the file or daemon an engine named. In
+//! a file they are text or one JSON object a line (`{"level":…,"msg":…,"time":RFC 3339}`, what runc writes and every
 //! engine parses). Nothing is written on success, so that engines may merge both streams.
+
+pub mod daemon;
 
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use daemon::Daemon;
 
 /// How much is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -40,15 +44,27 @@ pub enum Format {
     Json,
 }
 
+/// Where records go.
+#[derive(Debug, Default)]
+pub enum Destination {
+    /// Standard error.
+    #[default]
+    StandardError,
+    /// The end of a file.
+    File(File),
+    /// A log daemon of the host; it has formats of its own.
+    Daemon(Daemon),
+}
+
 /// Where and how to log.
 #[derive(Debug, Default)]
 pub struct Settings {
     /// The most detailed level that is written.
     pub level: Level,
-    /// The format of records in `file` (and on standard error when there is no file).
+    /// The format of records in a file and on standard error.
     pub format: Format,
-    /// The file to append to; absent: standard error.
-    pub file: Option<File>,
+    /// Where records go.
+    pub to: Destination,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
@@ -92,23 +108,28 @@ fn write(level: Level, message: &dyn fmt::Display) {
     if level > settings.level || SILENT.load(Ordering::Relaxed) {
         return;
     }
-    let line = record(settings, level, &message.to_string());
+    let message = message.to_string();
     // A log that cannot be written must not stop a container: there is nobody left to tell.
-    let _ = match settings.file.as_ref() {
-        Some(mut file) => file.write_all(line.as_bytes()),
-        None => std::io::stderr().write_all(line.as_bytes()),
+    let _ = match &settings.to {
+        Destination::StandardError => {
+            std::io::stderr().write_all(record(settings, level, &message).as_bytes())
+        }
+        Destination::File(file) => (&mut &*file).write_all(record(settings, level, &message).as_bytes()),
+        Destination::Daemon(daemon) => daemon.send(level, &message),
     };
 }
 
 fn record(settings: &Settings, level: Level, message: &str) -> String {
     let time = crate::sys::time::rfc3339(crate::sys::time::now());
-    match (settings.format, &settings.file) {
+    match (settings.format, &settings.to) {
         (Format::Json, _) => {
             let object = serde_json::json!({"level": level.name(), "msg": message, "time": time});
             format!("{object}\n")
         }
-        (Format::Text, Some(_)) => format!("time={time:?} level={} msg={message:?}\n", level.name()),
-        (Format::Text, None) if level == Level::Error => format!("isolate: {message}\n"),
-        (Format::Text, None) => format!("isolate: {}: {message}\n", level.name()),
+        (Format::Text, Destination::File(_)) => {
+            format!("time={time:?} level={} msg={message:?}\n", level.name())
+        }
+        (Format::Text, _) if level == Level::Error => format!("isolate: {message}\n"),
+        (Format::Text, _) => format!("isolate: {}: {message}\n", level.name()),
     }
 }

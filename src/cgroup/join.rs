@@ -69,17 +69,28 @@ impl Cgroup {
                 Some((controllers, path)) => (controllers.split(',').collect(), path),
                 None => (Vec::new(), word.as_str()),
             };
-            let unknown = controllers.iter().find(|name| !self.groups.iter().any(|group| group.has(name)));
+            let unknown = controllers.iter().find(|name| !self.groups.iter().any(|group| has(group, name)));
             if let Some(name) = unknown {
                 return Err(Error::new(format!("unknown controller {name:?} in SUB_CGROUP {word:?}")));
             }
             let wanted =
-                |group: &OpenGroup| controllers.is_empty() || controllers.iter().any(|name| group.has(name));
+                |group: &OpenGroup| controllers.is_empty() || controllers.iter().any(|name| has(group, name));
             for group in self.groups.iter_mut().filter(|group| wanted(group)) {
                 enter_below(group, path)?;
             }
         }
         Ok(self)
+    }
+}
+
+/// Whether the hierarchy really has the controller: beside v1 hierarchies, v2 has only those that are left.
+fn has(group: &OpenGroup, controller: &str) -> bool {
+    match group.version {
+        Version::V1 => group.has(controller),
+        Version::V2 => {
+            let offered = files::read(&group.fd, "cgroup.controllers").unwrap_or_default();
+            offered.split_ascii_whitespace().any(|name| name == controller)
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 //! runtime process reads them with the caller's privilege; nothing is made here but the log file.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,8 @@ use super::usage::{self, Parsed};
 use crate::container::{CgroupManager, Runtime};
 use crate::error::{Call, Error, Kind, Result};
 use crate::ids::RootPath;
-use crate::log;
+use crate::log::daemon::{Daemon, Protocol};
+use crate::log::{self, Destination};
 
 /// What stands before the command.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub fn arguments() -> [Arg; 12] {
         value(
             "log",
             "FILE",
-            "Append warnings and the error to FILE (or file:FILE), not to standard error alone",
+            "Append warnings and the error to FILE, not to standard error alone; or send them to journald:NAME or syslog:NAME",
         ),
         value("log-format", "FORMAT", "Format of the log: text or json [default: text]"),
         value(
@@ -195,19 +196,31 @@ fn log_settings(matches: &ArgMatches) -> Result<log::Settings> {
         Some("json") => log::Format::Json,
         Some(other) => return Err(invalid("log-format", other, "text or json")),
     };
-    let file = arg::text(matches, "log").filter(|log| !log.is_empty());
-    Ok(log::Settings { level, format, file: file.map(|log| open_log(&log)).transpose()? })
+    let to = arg::text(matches, "log").filter(|log| !log.is_empty());
+    let to = to.map(|log| open_log(&log)).transpose().map_err(|error| error.doing("cannot open the log"))?;
+    Ok(log::Settings { level, format, to: to.unwrap_or_default() })
 }
 
-/// Opens a plain path or crun's `file:PATH` for appending; records of concurrent runtimes do not mix then.
-fn open_log(log: &str) -> Result<File> {
-    if log.starts_with("journald:") || log.starts_with("syslog:") {
-        let why = format!("option --log {log}: records are written to files only");
-        return Err(Error::new(why).kind(Kind::Usage).hint("use --log FILE"));
+/// A plain path, or crun's `file:PATH`, `journald:IDENTIFIER` and `syslog:IDENTIFIER`.
+fn open_log(log: &str) -> Result<Destination> {
+    match log.split_once(':') {
+        Some(("journald", identifier)) => connect(Protocol::Journal, identifier),
+        Some(("syslog", identifier)) => connect(Protocol::Syslog, identifier),
+        Some(("file", path)) => open_file(path),
+        _ => open_file(log),
     }
-    let path = log.strip_prefix("file:").unwrap_or(log);
+}
+
+/// For appending: records of concurrent runtimes do not mix then.
+fn open_file(path: &str) -> Result<Destination> {
     let opened = OpenOptions::new().append(true).create(true).mode(0o644).open(path);
-    opened.call(|| format!("open({path:?})")).map_err(|error| error.doing("cannot open the log"))
+    opened.call(|| format!("open({path:?})")).map(Destination::File)
+}
+
+fn connect(protocol: Protocol, identifier: &str) -> Result<Destination> {
+    let socket = protocol.socket();
+    let connected = Daemon::connect(protocol, socket, identifier).call(|| format!("connect({socket:?})"));
+    connected.map(Destination::Daemon).map_err(|error| error.because("no log daemon listens there"))
 }
 
 fn invalid(option: &str, value: &str, valid: &str) -> Error {
@@ -265,10 +278,6 @@ mod tests {
             ("--root / list", "option --root must not be /"),
             ("--root /usr/.. list", "option --root must not be /"),
             ("--root= list", "option --root needs a folder"),
-            (
-                "--log journald:x list",
-                "option --log journald:x: records are written to files only\n  hint: use --log FILE",
-            ),
         ] {
             let error = read_text(args).and_then(|global| global.runtime).unwrap_err();
             assert_eq!((error.to_string().as_str(), error.get_kind()), (text, Kind::Usage));
@@ -302,9 +311,10 @@ mod tests {
         let path = dir.path().join("log");
         std::fs::write(&path, "before\n").unwrap();
         let opened = open_log(&format!("file:{}", path.display())).unwrap();
-        std::io::Write::write_all(&mut &opened, b"after\n").unwrap();
+        let Destination::File(mut opened) = opened else { panic!("{opened:?}") };
+        std::io::Write::write_all(&mut opened, b"after\n").unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "before\nafter\n");
         let error = open_log("/proc/none/log").unwrap_err();
-        assert_eq!(error.to_string(), "cannot open the log: open(\"/proc/none/log\"): ENOENT");
+        assert_eq!(error.to_string(), "open(\"/proc/none/log\"): ENOENT");
     }
 }

@@ -59,7 +59,10 @@ fn run_command(args: Vec<OsString>) -> i32 {
         Ok(global) => global,
         Err(error) => return failed(&error, Log::Absent, 1),
     };
-    let log = if global.log.file.is_some() { Log::File } else { Log::Absent };
+    let log = match global.log.to {
+        log::Destination::StandardError => Log::Absent,
+        log::Destination::File(_) | log::Destination::Daemon(_) => Log::Engines,
+    };
     log::init(std::mem::take(&mut global.log));
     if global.criu {
         log::warning("option --criu has no effect: there is no checkpoint and restore");
@@ -77,13 +80,13 @@ fn run_command(args: Vec<OsString>) -> i32 {
 /// Whether the error goes into a log as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Log {
-    File,
+    Engines,
     Absent,
 }
 
 /// Says what failed: on standard error for people and conmon, in the log for engines, once each.
 fn failed(error: &Error, log: Log, code: i32) -> i32 {
-    if log == Log::File {
+    if log == Log::Engines {
         log::error(error);
     }
     let usage = if error.get_kind() == Kind::Usage { "incorrect usage: " } else { "" };

@@ -14,6 +14,8 @@ tests![
     exec_passes_standard_input_through,
     exec_is_in_every_namespace_of_the_container,
     exec_is_in_every_cgroup_of_the_container needs [Need::Root],
+    a_sub_cgroup_of_an_unknown_controller_or_outside_is_refused
+        needs [Need::Root, Need::Not("crun", "takes paths of cgroup v2 only")],
     exec_works_in_a_created_container,
     exec_refuses_a_stopped_container,
     a_missing_program_is_told_by_exec,
@@ -67,6 +69,15 @@ fn exec_is_in_every_namespace_of_the_container() {
         let inside = container.sh(&format!("readlink /proc/self/ns/{name}"));
         assert_eq!(Some(inside), process::namespace(pid, name), "{name}");
     }
+}
+
+fn a_sub_cgroup_of_an_unknown_controller_or_outside_is_refused() {
+    let container = Bundle::sleeper().start();
+    let exec = |cgroup: &str| container.exec_with(&["--cgroup", cgroup], &["true"]);
+    exec("bogus:/").fails(255, &["unknown controller \"bogus\""]);
+    exec("../..").fails(255, &["bad sub cgroup path"]);
+    exec("/nonesuch").fails(255, &["bad sub cgroup path"]);
+    exec("/").ok();
 }
 
 fn exec_is_in_every_cgroup_of_the_container() {

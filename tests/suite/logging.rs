@@ -4,6 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
+use crate::support::need::Need;
 use crate::support::*;
 use crate::tests;
 
@@ -16,6 +17,9 @@ tests![
     a_text_log_has_level_and_message,
     a_failed_exec_is_recorded_too,
     a_log_that_cannot_be_opened_is_an_error,
+    a_log_daemon_that_is_not_there_is_an_error,
+    the_journal_and_syslog_get_the_error
+        needs [Need::Root, Need::Not("runc", "1.1 logs to files only"), Need::Not("crun", "words its records otherwise")],
     an_unknown_log_format_is_refused,
     the_log_file_is_not_world_writable,
 ];
@@ -108,6 +112,37 @@ fn a_failed_exec_is_recorded_too() {
 fn a_log_that_cannot_be_opened_is_an_error() {
     let output = bundle::runtime(&["--log", "/nonesuch/log", "list"]);
     assert!(output.code == 1 && output.stderr.contains("/nonesuch/log"), "{output}");
+}
+
+fn a_log_daemon_that_is_not_there_is_an_error() {
+    if std::path::Path::new("/run/systemd/journal/socket").exists() {
+        skip("systemd's journal listens here");
+    }
+    let output = bundle::runtime(&["--log", "journald:web1", "list"]);
+    output.fails(1, &["cannot open the log", "/run/systemd/journal/socket", "no log daemon listens there"]);
+}
+
+/// The daemons' places are the host's; in a mount namespace of its own the runtime finds ours there.
+fn the_journal_and_syslog_get_the_error() {
+    for (place, option, words) in [
+        ("/run/systemd/journal/socket", "journald:web1", "PRIORITY=3\nSYSLOG_IDENTIFIER=web1\n"),
+        ("/dev/log", "syslog:web1", "<11>web1["),
+    ] {
+        let bundle = Bundle::nothing();
+        let socket = bundle.folder.join("socket");
+        let listener = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+        listener.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        let script = r#"mount -t tmpfs tmpfs "/$(echo "$1" | cut -d/ -f2)" && mkdir -p "${1%/*}" && ln -s "$2" "$1" &&
+            shift 2 && exec "$@""#;
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "sh", "-c", script, "sh", place]);
+        command.arg(&socket).arg(&session().runtime).arg("--root").arg(&bundle.root);
+        child::run(command.args(["--log", option, "state", "x"])).fails(1, &["container does not exist"]);
+        let mut buffer = [0; 4096];
+        let length = listener.recv(&mut buffer).unwrap();
+        let record = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        assert!(record.starts_with(words) && record.contains("container does not exist"), "{record}");
+    }
 }
 
 fn an_unknown_log_format_is_refused() {
