@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::tenant::ids::{self, IdMaps};
-use crate::tenant::limits::{self, Cgroups};
+use crate::tenant::limits::{self, Cgroups, Limits};
 use crate::tenant::seccomp;
 use crate::tenant::settings::{Access, BindIds, Net, Settings};
 use crate::tenant::users::User;
@@ -117,7 +117,7 @@ pub fn compile(settings: &Settings, prepared: &Prepared, host: &Host) -> Result<
         "hostname": settings.hostname.as_ref().unwrap_or(&prepared.name),
         "root": {"path": prepared.rootfs, "readonly": read_only},
         "process": process(settings, prepared),
-        "mounts": mounts(settings, prepared),
+        "mounts": mounts(settings, prepared, &limits),
         "linux": linux(settings, prepared, limits.resources),
         "annotations": {"org.isolate.try": prepared.name},
     });
@@ -191,7 +191,7 @@ fn environment(settings: &Settings, prepared: &Prepared) -> Vec<String> {
     env
 }
 
-fn mounts(settings: &Settings, prepared: &Prepared) -> Vec<Value> {
+fn mounts(settings: &Settings, prepared: &Prepared, limits: &Limits) -> Vec<Value> {
     let mut mounts: Vec<Value> = prepared.binds.iter().map(|path| read_only_bind(path)).collect();
     // `gid=5` gives terminals to the group tty, where that group is mapped.
     let mut devpts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
@@ -206,6 +206,7 @@ fn mounts(settings: &Settings, prepared: &Prepared) -> Vec<Value> {
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
         sysfs(settings.net),
     ]);
+    mounts.extend(own_cgroup(limits));
     mounts.extend(settings.binds.iter().map(|bind| {
         let mut options = vec!["rbind", "rprivate", "nosuid", "nodev"];
         if bind.access == Access::ReadOnly {
@@ -221,6 +222,13 @@ fn mounts(settings: &Settings, prepared: &Prepared) -> Vec<Value> {
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": kind, "source": source, "options": options})
+}
+
+/// A program that looks up how much memory it may use finds the system's own limit. Without limits the system has
+/// no cgroup of its own, and would be shown the host's.
+fn own_cgroup(limits: &Limits) -> Option<Value> {
+    let options = ["nosuid", "noexec", "nodev", "ro"];
+    (!limits.resources.is_empty()).then(|| mount("/sys/fs/cgroup", "cgroup", "cgroup", &options))
 }
 
 /// With the mounts below: they cannot be taken away in a user namespace, and must be read-only as well.
@@ -351,6 +359,15 @@ mod tests {
     }
 
     #[test]
+    fn a_system_sees_its_cgroup_only_if_it_has_one() {
+        let shown = |spec: &Value| spec["mounts"].to_string().contains("/sys/fs/cgroup");
+        assert!(shown(&compiled(&Settings::default())));
+        let none =
+            Settings { memory: settings::Limit::None, pids: settings::Limit::None, ..Settings::default() };
+        assert!(!shown(&compiled(&none)));
+    }
+
+    #[test]
     fn a_user_without_an_id_on_the_host_is_refused() {
         let host = limits::tests::host(false, Version::V2, &[]);
         let mut prepared = prepared(ids::of_caller(&host));
@@ -363,10 +380,12 @@ mod tests {
     #[test]
     fn terminals_go_to_the_group_tty_only_where_it_is_mapped() {
         let host = limits::tests::host(false, Version::V2, &[]);
-        let alone = mounts(&Settings::default(), &prepared(ids::of_caller(&host)));
+        let alone = mounts(&Settings::default(), &prepared(ids::of_caller(&host)), &Limits::default());
         assert!(!json!(alone).to_string().contains("gid=5"));
         assert!(
-            json!(mounts(&Settings::default(), &prepared(ids::of_slot(1)))).to_string().contains("gid=5")
+            json!(mounts(&Settings::default(), &prepared(ids::of_slot(1)), &Limits::default()))
+                .to_string()
+                .contains("gid=5")
         );
     }
 
@@ -393,7 +412,7 @@ mod tests {
     fn binds_of_the_user_come_last_and_obey_ro() {
         let settings =
             Settings { binds: vec![settings::parse_bind("/a:/b:ro").unwrap()], ..Settings::default() };
-        let mounts = mounts(&settings, &prepared(ids::of_slot(0)));
+        let mounts = mounts(&settings, &prepared(ids::of_slot(0)), &Limits::default());
         let last = mounts.last().unwrap();
         assert_eq!(last["destination"], "/b");
         assert!(last["options"].to_string().contains("\"rro\""));
