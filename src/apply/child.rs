@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use super::channel::{Channel, Message};
 use super::process::Program;
 use super::runtime::{Work, place};
-use super::{devices, hooks, mounts, process};
+use super::{devices, hooks, mounts, placement, process};
 use crate::cgroup;
 use crate::error::{Call, Error, Explain, Result};
 use crate::plan::{MapWriter, Namespace, Plan, Planned, Slot, Stage, Step, Token};
@@ -159,6 +159,8 @@ impl<'a> Child<'a> {
             Step::MaskPath { path } => mounts::mask(self, path),
             Step::Rlimit { resource, soft, hard, .. } => process::set_limit(*resource, *soft, *hard),
             Step::Personality { persona } => attributes::set_personality(*persona).call(|| "personality"),
+            Step::Affinity { cpus } => placement::set_cpus(cpus),
+            Step::MemoryPolicy { name, mode, nodes } => placement::set_memory_policy(name, *mode, nodes),
             Step::Scheduler(wanted) => process::set_scheduler(wanted),
             Step::IoPriority { value } => {
                 attributes::set_io_priority(*value).call(|| format!("ioprio_set({value:#x})"))

@@ -21,6 +21,7 @@ mod devices;
 pub mod hooks;
 mod idmaps;
 mod mounts;
+mod placement;
 mod process;
 mod runtime;
 pub mod undo;

@@ -302,7 +302,6 @@ pub(super) fn set_capabilities(sets: &CapabilitySets) -> Result<()> {
 /// Scheduling of the program.
 pub(super) fn set_scheduler(wanted: &Scheduler) -> Result<()> {
     let attr = attributes::SchedAttr {
-        size: 0,
         policy: wanted.policy,
         flags: wanted.flags,
         nice: wanted.nice,
@@ -310,6 +309,7 @@ pub(super) fn set_scheduler(wanted: &Scheduler) -> Result<()> {
         runtime: wanted.runtime,
         deadline: wanted.deadline,
         period: wanted.period,
+        ..attributes::SchedAttr::default()
     };
     attributes::set_scheduler(attr).call(|| format!("sched_setattr(policy {})", wanted.policy)).map_err(
         |error| match error.errno() {

@@ -147,6 +147,7 @@ impl Runtime<'_> {
             Step::OpenSource { slot, path, recursive, id_map } => {
                 self.open_source(*slot, path, *recursive, id_map.as_ref())
             }
+            Step::Affinity { cpus } => super::placement::set_cpus(cpus),
             Step::MakeCgroup(group) => self.make_cgroup(group),
             Step::LimitCgroup { hierarchy } => self.limit(hierarchy),
             Step::Clone { namespaces } => self.clone(namespaces),

@@ -10,6 +10,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::number_list;
 use super::shape::{Field, Shape};
 
 /// The kernel's capabilities, by the only names runc accepts (capabilities(7), Linux 5.9).
@@ -108,6 +109,7 @@ impl<'de> Visitor<'de> for Fits<'_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
         Fits::only(match self.0 {
             Shape::Text => true,
+            Shape::NumberList => number_list::parse(text).is_ok(),
             Shape::Capability => CAPABILITIES.contains(&text),
             Shape::OneOf(_, words) => words.contains(&text),
             _ => false,

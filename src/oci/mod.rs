@@ -7,6 +7,7 @@ pub mod default_spec;
 pub mod fault;
 mod fits;
 mod json;
+pub mod number_list;
 pub mod read;
 mod schema;
 mod shape;

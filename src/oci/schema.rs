@@ -3,7 +3,7 @@
 //! One row a property, in the order of the specification's own schema; [`super::shape`] walks it. Which
 //! values go together is not said here but in [`super::validate`].
 
-use super::shape::Shape::{Bool, Capability, Foreign, Integer, List, Map, Object, OneOf, Text};
+use super::shape::Shape::{Bool, Capability, Foreign, Integer, List, Map, NumberList, Object, OneOf, Text};
 use super::shape::{Field, Presence, Shape};
 
 const U16: Shape = Integer(0, u16::MAX as i128);
@@ -56,7 +56,7 @@ pub const PROCESS: Shape = Object(&[
     may("selinuxLabel", Text),
     may("ioPriority", IO_PRIORITY),
     may("scheduler", SCHEDULER),
-    may("execCPUAffinity", Object(&[may("initial", Text), may("final", Text)])),
+    may("execCPUAffinity", Object(&[may("initial", NumberList), may("final", NumberList)])),
 ]);
 
 const USER: Shape = Object(&[
@@ -229,7 +229,7 @@ const MEMORY_POLICY: Shape = Object(&[
             ],
         ),
     ),
-    may("nodes", Text),
+    may("nodes", NumberList),
     may(
         "flags",
         List(&OneOf(

@@ -7,6 +7,7 @@
 
 use super::fault::{Faults, quoted};
 use super::json::Json;
+use super::number_list;
 
 /// What a value must look like.
 #[derive(Debug, Clone, Copy)]
@@ -19,6 +20,8 @@ pub enum Shape {
     Text,
     /// One of these strings; the word names them in an error ("namespace type").
     OneOf(&'static str, &'static [&'static str]),
+    /// A list of numbers like `0-3,7`; an empty one is the same as none.
+    NumberList,
     /// A capability; an unknown one is no fault, but to be warned of.
     Capability,
     /// A whole number in these bounds.
@@ -109,7 +112,8 @@ fn inspect_object(entries: &mut Vec<(String, Json)>, fields: &[Field], path: &st
         }
         seen.push(field.name);
         // As in Go, whose engines write these files: null is the same as absent.
-        if *json == Json::Null || matches!(field.shape, Shape::Foreign) {
+        let is_empty_list = matches!(field.shape, Shape::NumberList) && *json == Json::Text(String::new());
+        if *json == Json::Null || is_empty_list || matches!(field.shape, Shape::Foreign) {
             return false;
         }
         inspect(json, &field.shape, &join(path, key), findings);
@@ -146,9 +150,10 @@ fn mismatch(json: &Json, shape: &Shape) -> Option<String> {
         (Shape::OneOf(noun, words), Json::Text(text)) => {
             return (!words.contains(&text.as_str())).then(|| unknown_word(noun, words, text));
         }
+        (Shape::NumberList, Json::Text(text)) => return number_list::parse(text).err(),
         (Shape::Integer(min, max), Json::Number(number)) => return out_of_range(number, *min, *max),
         (Shape::Bool, _) => "true or false",
-        (Shape::Text | Shape::Capability | Shape::OneOf(..), _) => "a string",
+        (Shape::Text | Shape::Capability | Shape::OneOf(..) | Shape::NumberList, _) => "a string",
         (Shape::List(_), _) => "a list",
         (Shape::Map(_) | Shape::Object(_), _) => "an object",
         (Shape::Integer(..), _) => "a whole number",
@@ -176,6 +181,7 @@ fn neutral(shape: &Shape) -> Json {
         Shape::Foreign => Json::Null,
         Shape::Bool => Json::Bool(false),
         Shape::Text | Shape::Capability => Json::Text(String::new()),
+        Shape::NumberList => Json::Text("0".to_owned()),
         Shape::OneOf(_, words) => Json::Text(words.first().map_or("", |word| word).to_owned()),
         Shape::Integer(min, _) => Json::Number((*min).max(0).try_into().unwrap_or(0u32).into()),
         Shape::List(_) => Json::List(Vec::new()),

@@ -7,7 +7,8 @@ use oci_spec::runtime::{Linux, Process, Spec};
 use super::cgroup::{self, CgroupPlan};
 use super::namespaces::Namespaces;
 use super::{
-    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Stage, Step, Token, ids, process, root, seccomp,
+    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Stage, Step, Token, ids, placement, process,
+    root, seccomp,
 };
 use crate::cgroup::layout::Version;
 use crate::error::{Error, Explain, Result};
@@ -82,6 +83,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     plan_names(&mut plan, spec);
     plan_sysctl(&mut plan, spec)?;
     plan_join_cgroups(&mut plan, &namespaces, &groups);
+    placement::plan_all_cpus(&mut plan);
     let around = root::Around {
         spec,
         bundle,
@@ -119,6 +121,7 @@ pub fn compile_exec(
     host: &Host,
 ) -> Result<Plan> {
     let mut plan = Plan::default();
+    placement::plan_initial_cpus(&mut plan, process_)?;
     plan.push(Stage::Host, "default", Step::Clone { namespaces: Vec::new() });
     plan.push(Stage::Beside, "default", Step::Tell { token: Token::Cgroup });
     if let Some(value) = process_.oom_score_adj() {
@@ -134,6 +137,7 @@ pub fn compile_exec(
 
     plan.push(Stage::Setup, "default", Step::Await { token: Token::Cgroup });
     plan.push(Stage::Setup, "default", Step::JoinCgroups);
+    placement::plan_final_cpus(&mut plan, process_)?;
     process::plan_labels(&mut plan, process_, "process", host)?;
     if !joined.is_empty() {
         plan.push(Stage::Setup, "default", Step::JoinContainer { namespaces: joined.to_vec() });
@@ -153,6 +157,7 @@ pub fn compile_exec(
     plan_console(&mut plan, process_, options.console, false);
     let linux = spec.linux().as_ref();
     process::plan_personality(&mut plan, linux);
+    placement::plan_memory_policy(&mut plan, linux)?;
     let maps = ids::read(linux.and_then(|linux| linux.gid_mappings().as_ref()));
     let single = matches!(maps.as_slice(), [only] if only.size == 1) && !host.sys_admin;
     let around = process::Around {
@@ -334,6 +339,7 @@ fn plan_program(plan: &mut Plan, spec: &Spec, maps: &Maps, options: &Options, li
     }
     let linux = spec.linux().as_ref();
     process::plan_personality(plan, linux);
+    placement::plan_memory_policy(plan, linux)?;
     let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
     let around = process::Around {
         place: "process",

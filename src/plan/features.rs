@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::host::Host;
 use crate::oci::CAPABILITIES;
 
-use super::mount_options;
+use super::{mount_options, placement};
 
 /// What other parts of the program do, as `features` has to tell it.
 #[derive(Debug, Clone, Copy)]
@@ -83,6 +83,7 @@ pub fn features(host: &Host, facts: &Facts<'_>) -> Value {
             },
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
+            "memoryPolicy": {"modes": placement::mode_names(), "flags": placement::flag_names()},
             "intelRdt": {"enabled": false, "schemata": false, "monitoring": false},
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": false}

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Plan, Stage, Step};
+use crate::oci::number_list;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,6 +149,13 @@ impl fmt::Display for Step {
             Step::Rlimit { name, soft, hard, .. } => write!(f, "{name} soft {soft} hard {hard}"),
             Step::OomScore { value, .. } => write!(f, "oom_score_adj {value}"),
             Step::Personality { persona } => write!(f, "personality {persona:#x}"),
+            Step::Affinity { cpus: super::Cpus::All } => write!(f, "run on all CPUs of the cgroup"),
+            Step::Affinity { cpus: super::Cpus::Only(cpus) } => {
+                write!(f, "run on CPUs {}", number_list::show(cpus))
+            }
+            Step::MemoryPolicy { name, nodes, .. } => {
+                write!(f, "memory policy {name} nodes {:?}", number_list::show(nodes))
+            }
             Step::Scheduler(scheduler) => write!(f, "{scheduler:?}"),
             Step::IoPriority { value } => {
                 write!(f, "I/O priority class {} level {}", value >> 13, value & 0x1fff)

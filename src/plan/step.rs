@@ -387,6 +387,20 @@ pub enum Step {
         /// The persona.
         persona: u64,
     },
+    /// sched_setaffinity(2).
+    Affinity {
+        /// On which it runs.
+        cpus: Cpus,
+    },
+    /// set_mempolicy(2).
+    MemoryPolicy {
+        /// MPOL_ name, with the names of its flags.
+        name: String,
+        /// The same as a number.
+        mode: u32,
+        /// Memory nodes.
+        nodes: Vec<u32>,
+    },
     /// sched_setattr(2).
     Scheduler(Scheduler),
     /// ioprio_set(2).
@@ -461,6 +475,16 @@ pub enum Step {
     },
     /// execve(2).
     Exec,
+}
+
+/// On which CPUs a process may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cpus {
+    /// On all that its cgroup allows.
+    All,
+    /// On those of these.
+    Only(Vec<u32>),
 }
 
 /// The five sets, names with `CAP_`.

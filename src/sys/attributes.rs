@@ -19,7 +19,7 @@ pub fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<(), Er
     Errno::result(result).map(drop)
 }
 
-/// `struct sched_attr` (sched_setattr(2)), first version.
+/// `struct sched_attr` (sched_setattr(2)), second version (KERNEL(5.3); an older one takes it while what is new is 0).
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SchedAttr {
@@ -39,6 +39,10 @@ pub struct SchedAttr {
     pub deadline: u64,
     /// Nanoseconds, for SCHED_DEADLINE.
     pub period: u64,
+    /// For SCHED_FLAG_UTIL_CLAMP_MIN, of which the specification has the flag and no value.
+    pub util_min: u32,
+    /// The same for SCHED_FLAG_UTIL_CLAMP_MAX.
+    pub util_max: u32,
 }
 
 /// Sets the scheduling of the calling thread.

@@ -13,6 +13,7 @@ pub mod mount;
 pub mod namespace;
 pub mod path;
 pub mod pidfd;
+pub mod placement;
 pub mod process;
 pub mod pty;
 pub mod seccomp;

@@ -6,6 +6,7 @@
 mod container;
 mod ids;
 mod linux;
+mod memory_policy;
 mod process;
 mod resources;
 mod seccomp;
@@ -82,6 +83,7 @@ fn compared(fault: &Fault, broken: &Fault) -> bool {
         || same("process.rlimits")
         || same("rlimits")
         || same("process.capabilities")
+        || same("linux.memoryPolicy")
 }
 
 /// How the config asks for a namespace.

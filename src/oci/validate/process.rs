@@ -6,7 +6,7 @@ use oci_spec::runtime::{
     LinuxCapabilities, LinuxIOPriority, LinuxSchedulerPolicy, PosixRlimit, Process, Scheduler, User,
 };
 
-use super::{NOT_YET, check_absolute, check_id, check_text};
+use super::{check_absolute, check_id, check_text};
 use crate::oci::fault::{Faults, quoted};
 
 /// `at` is the path of the object with its dot: `process.`, or nothing when it stands for itself.
@@ -32,10 +32,6 @@ pub(super) fn check(process: &Process, at: &str, faults: &mut Faults) {
     }
     if let Some(priority) = process.io_priority() {
         check_io_priority(priority, &format!("{at}ioPriority"), faults);
-    }
-    let affinity = process.exec_cpu_affinity().as_ref();
-    if affinity.is_some_and(|cpus| cpus.initial().is_some() || cpus.cpu_affinity_final().is_some()) {
-        faults.add(format!("{at}execCPUAffinity"), format!("it is {NOT_YET}"));
     }
 }
 

@@ -248,9 +248,13 @@ fn oom_score_and_io_priority_are_in_range() {
     );
     refuses(
         "/process/execCPUAffinity",
-        json!({"initial": "0"}),
-        &["process.execCPUAffinity: it is not supported by this version"],
+        json!({"initial": "a", "final": 1}),
+        &[
+            "process.execCPUAffinity.final: it must be a string, not a number",
+            "process.execCPUAffinity.initial: \"a\" is not a list like 0-3,7",
+        ],
     );
+    accepts("/process/execCPUAffinity", json!({"initial": "", "final": "0-3,7"}));
 }
 
 #[test]
@@ -470,15 +474,26 @@ fn what_is_not_built_is_refused_never_ignored() {
         &["linux.netDevices: moving network devices is not supported by this version"],
     );
     refuses(
-        "/linux/memoryPolicy",
-        json!({"mode": "MPOL_BIND", "nodes": "0"}),
-        &["linux.memoryPolicy: it is not supported by this version"],
-    );
-    refuses(
         "/linux/intelRdt",
         json!({"closID": "x"}),
         &["linux.intelRdt: it is not supported by this version"],
     );
+}
+
+#[test]
+fn a_memory_policy_has_the_nodes_and_flags_of_its_mode() {
+    let policy = |policy: Value, faults: &[&str]| refuses("/linux/memoryPolicy", policy, faults);
+    policy(json!({"mode": "MPOL_BIND", "nodes": "0-1", "flags": ["MPOL_F_NUMA_BALANCING"]}), &[]);
+    policy(json!({"mode": "MPOL_BIND"}), &["linux.memoryPolicy.nodes: MPOL_BIND needs nodes"]);
+    policy(
+        json!({"mode": "MPOL_BIND", "nodes": "1-0"}),
+        &["linux.memoryPolicy.nodes: \"1-0\" holds a range that ends before it begins: 1-0"],
+    );
+    policy(
+        json!({"mode": "MPOL_PREFERRED", "flags": ["MPOL_F_STATIC_NODES"]}),
+        &["linux.memoryPolicy.flags: MPOL_PREFERRED without nodes takes no flags"],
+    );
+    policy(json!({"nodes": "0"}), &["linux.memoryPolicy.mode: it is missing"]);
 }
 
 #[test]
