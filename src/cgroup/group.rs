@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::device::DeviceRule;
 use super::layout::Version;
 
 /// What is to be made and written in one hierarchy.
@@ -29,6 +30,16 @@ pub struct Group {
     pub checks: Vec<Check>,
     /// What is written, in order.
     pub writes: Vec<Write>,
+    /// v2: device rules for a program of the folder, the last match wins; none: what is there stays.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceRule>,
+}
+
+impl Group {
+    /// Whether there is anything to set in the folder.
+    pub fn has_limits(&self) -> bool {
+        !self.writes.is_empty() || !self.devices.is_empty()
+    }
 }
 
 /// One value for one file of a cgroup.

@@ -7,10 +7,10 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::group::{Check, Group, How, WhenMissing, Write};
-use super::{OpenGroup, files};
+use super::{OpenGroup, device_filter, files};
 use crate::error::{Call, Error, Kind, Result};
 
-/// Writes the values in order.
+/// Writes the values in order, then the device rules.
 ///
 /// # Errors
 /// The first value that the kernel refuses, or for which it has no file, with the JSON path that asked for
@@ -28,7 +28,7 @@ pub fn limit(open: &OpenGroup, group: &Group) -> Result<()> {
     for write in again {
         writer.put(write).map_err(|(write, errno)| failed(open, write, errno))?;
     }
-    Ok(())
+    device_filter::apply(open, &group.devices)
 }
 
 /// `checkBeforeUpdate`: a limit below what is in use would kill.

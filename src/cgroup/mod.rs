@@ -22,6 +22,8 @@
 //! * devices: absent numbers mean 0 to it instead of all, and it has nothing for v2;
 //! * block I/O statistics: it panics on device numbers above 32767.
 
+pub mod device;
+mod device_filter;
 mod files;
 mod freeze;
 pub mod group;

@@ -238,7 +238,7 @@ fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, l
         if group.version == Version::V1 {
             plan.push(Stage::Beside, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
         }
-        if !group.writes.is_empty() {
+        if group.has_limits() {
             let hierarchy = group.hierarchy.clone();
             plan.push(Stage::Beside, "linux.resources", Step::LimitCgroup { hierarchy });
         }

@@ -33,8 +33,16 @@ impl Plan {
             Step::MakeCgroup(group) if group.hierarchy == hierarchy => Some(group),
             _ => None,
         });
-        for write in groups.flat_map(|group| &group.writes) {
-            writeln!(f, "    {:<70} [{}]", format!("{} = {}", write.file, write.value), write.why)?;
+        let line =
+            |f: &mut fmt::Formatter<'_>, text: String, why: &str| writeln!(f, "    {text:<70} [{why}]");
+        for group in groups {
+            for write in &group.writes {
+                line(f, format!("{} = {}", write.file, write.value), &write.why)?;
+            }
+            for rule in &group.devices {
+                let verb = if rule.allow { "allow" } else { "deny" };
+                line(f, format!("device filter: {verb} {}", rule.v1()), &rule.why)?;
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@ pub mod bpf;
 pub mod cgroup;
 pub mod channel;
 pub mod clone;
+pub mod ebpf;
 pub mod executable;
 pub mod mount;
 pub mod namespace;

@@ -1,4 +1,5 @@
-//! Resource limits of version 1 hierarchies: what is written, and that it bites.
+//! A container's place in the hierarchies, and limits: what is written, and that it bites. What only one version
+//! has is in `cgroups_v2.rs`, or asks for `CgroupV1`.
 
 use std::fs;
 
@@ -9,38 +10,39 @@ use crate::support::*;
 use crate::tests;
 
 tests![
-    the_container_is_in_its_cgroup_of_every_controller needs [Need::CgroupV1("memory")],
-    the_container_is_in_its_cgroup_before_create_returns needs [Need::CgroupV1("memory")],
-    without_a_path_the_runtime_chooses_one needs [Need::CgroupV1("memory")],
-    a_relative_path_is_below_what_the_runtime_chooses needs [Need::CgroupV1("memory")],
-    a_path_that_climbs_stays_below_the_root needs [Need::CgroupV1("memory")],
-    delete_removes_the_cgroup needs [Need::CgroupV1("memory")],
-    delete_removes_cgroups_made_inside needs [Need::CgroupV1("memory")],
-    the_memory_limit_is_written needs [Need::CgroupV1("memory")],
+    the_container_is_in_its_cgroup_of_every_controller needs [Need::Cgroup("memory")],
+    the_container_is_in_its_cgroup_before_create_returns needs [Need::Cgroup("memory")],
+    without_a_path_the_runtime_chooses_one needs [Need::Cgroup("memory")],
+    a_relative_path_is_below_what_the_runtime_chooses needs [Need::Cgroup("memory")],
+    a_path_that_climbs_stays_below_the_root needs [Need::Cgroup("memory")],
+    delete_removes_the_cgroup needs [Need::Cgroup("memory")],
+    delete_removes_cgroups_made_inside needs [Need::Cgroup("memory")],
+    the_memory_limit_is_written needs [Need::Cgroup("memory")],
     memory_and_swap_are_written needs [Need::CgroupV1("memory"), Need::File("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes")],
-    swap_below_memory_is_refused needs [Need::CgroupV1("memory")],
+    swap_below_memory_is_refused needs [Need::Cgroup("memory")],
     swappiness_and_the_oom_switch_are_written needs [Need::CgroupV1("memory")],
     no_memory_limit_is_minus_one needs [Need::CgroupV1("memory")],
-    too_much_memory_kills_the_program_and_is_counted needs [Need::CgroupV1("memory")],
-    the_cpu_quota_is_written needs [Need::CgroupV1("cpu")],
-    the_cpu_weight_is_written needs [Need::CgroupV1("cpu")],
-    the_cpu_set_is_written needs [Need::CgroupV1("cpuset")],
-    a_cpu_that_does_not_exist_is_refused needs [Need::CgroupV1("cpuset")],
-    a_cpu_quota_slows_the_program needs [Need::CgroupV1("cpu")],
-    the_limit_of_processes_is_written_and_bites needs [Need::CgroupV1("pids")],
-    no_limit_of_processes_is_max needs [Need::CgroupV1("pids")],
+    too_much_memory_kills_the_program_and_is_counted needs [Need::Cgroup("memory")],
+    the_cpu_quota_is_written needs [Need::Cgroup("cpu")],
+    the_cpu_weight_is_written needs [Need::Cgroup("cpu")],
+    the_cpu_set_is_written needs [Need::Cgroup("cpuset")],
+    without_a_cpu_set_every_processor_may_be_used needs [Need::CgroupV1("cpuset")],
+    a_cpu_that_does_not_exist_is_refused needs [Need::Cgroup("cpuset")],
+    a_cpu_quota_slows_the_program needs [Need::Cgroup("cpu")],
+    the_limit_of_processes_is_written_and_bites needs [Need::Cgroup("pids")],
+    no_limit_of_processes_is_max needs [Need::Cgroup("pids")],
     block_io_throttles_are_written needs [Need::CgroupV1("blkio")],
     a_huge_page_limit_is_written needs [Need::File("/sys/kernel/mm/hugepages/hugepages-2048kB"),
         Need::CgroupV1("memory"), Need::Not("runc", "1.1 looks for hugetlb in version 1 alone")],
     a_huge_page_size_that_does_not_exist_is_refused needs [Need::Root, Need::Not("runc", "1.1 looks for hugetlb in version 1 alone")],
     a_version_2_file_is_refused_where_there_is_none
         needs [Need::CgroupV1("memory"), Need::Not("runc", "1.1 ignores it")],
-    a_cgroup_that_holds_somebody_else_is_refused needs [Need::CgroupV1("memory"), Need::Not("runc", "1.1 warns")],
-    exec_is_under_the_limits_too needs [Need::CgroupV1("pids")],
+    a_cgroup_that_holds_somebody_else_is_refused needs [Need::Cgroup("memory"), Need::Not("runc", "1.1 warns")],
+    exec_is_under_the_limits_too needs [Need::Cgroup("pids")],
     a_limit_that_cannot_be_applied_is_refused needs [Need::OrdinaryUser],
-    cgroup_management_can_be_disabled needs [Need::CgroupV1("memory"), Need::Isolate],
+    cgroup_management_can_be_disabled needs [Need::Cgroup("memory"), Need::Isolate],
     the_device_list_is_written needs [Need::CgroupV1("devices")],
-    limits_given_as_zero_are_no_limits needs [Need::CgroupV1("memory")],
+    limits_given_as_zero_are_no_limits needs [Need::Cgroup("memory")],
 ];
 
 fn cgroup_lines(pid: i32) -> Vec<(String, String)> {
@@ -56,10 +58,8 @@ const CONTROLLERS: [&str; 7] = ["memory", "cpu", "cpuacct", "cpuset", "pids", "d
 
 fn the_container_is_in_its_cgroup_of_every_controller() {
     let container = Bundle::sleeper().start();
-    let lines = cgroup_lines(container.pid());
-    for controller in CONTROLLERS.into_iter().filter(|name| cgroup::v1(name).is_some()) {
-        let line = lines.iter().find(|(names, _)| names.split(',').any(|name| name == controller));
-        assert_eq!(line.map(|line| line.1.clone()), Some(container.bundle.cgroups_path()), "{controller}");
+    for controller in CONTROLLERS.into_iter().filter(|name| cgroup::hierarchy_of(name).is_some()) {
+        assert_eq!(cgroup::of_process(container.pid(), controller), container.bundle.cgroups_path(), "{controller}");
     }
 }
 
@@ -70,8 +70,7 @@ fn the_container_is_in_its_cgroup_before_create_returns() {
 }
 
 fn memory_path(container: &Container) -> String {
-    let lines = cgroup_lines(container.pid());
-    lines.into_iter().find(|(names, _)| names == "memory").unwrap().1
+    cgroup::of_process(container.pid(), "memory")
 }
 
 fn without_a_path_the_runtime_chooses_one() {
@@ -120,6 +119,11 @@ fn delete_removes_cgroups_made_inside() {
     container.leaves_nothing();
 }
 
+/// The file's name in the version that this host has.
+fn file(v1: &'static str, v2: &'static str) -> &'static str {
+    if cgroup::is_v2() { v2 } else { v1 }
+}
+
 /// The value of one file of the cgroup of a container with these resources.
 #[track_caller]
 fn written(resource: &str, value: serde_json::Value, controller: &str, file: &str) -> String {
@@ -129,8 +133,8 @@ fn written(resource: &str, value: serde_json::Value, controller: &str, file: &st
 fn the_memory_limit_is_written() {
     let memory = json!({"limit": 67_108_864, "reservation": 33_554_432});
     let container = Bundle::sleeper().limit("memory", memory).create();
-    assert_eq!(container.cgroup("memory", "memory.limit_in_bytes"), "67108864");
-    assert_eq!(container.cgroup("memory", "memory.soft_limit_in_bytes"), "33554432");
+    assert_eq!(container.cgroup("memory", file("memory.limit_in_bytes", "memory.max")), "67108864");
+    assert_eq!(container.cgroup("memory", file("memory.soft_limit_in_bytes", "memory.low")), "33554432");
 }
 
 fn memory_and_swap_are_written() {
@@ -158,34 +162,42 @@ fn no_memory_limit_is_minus_one() {
 }
 
 fn too_much_memory_kills_the_program_and_is_counted() {
-    let container = Bundle::new(&["/bin/tail", "/dev/zero"]).limit("memory", json!({"limit": 33_554_432, "swap": 33_554_432}));
-    let container = container.create();
+    let limit = json!({"limit": 33_554_432, "swap": 33_554_432});
+    let container = Bundle::new(&["/bin/tail", "/dev/zero"]).limit("memory", limit.clone()).create();
     container.start().ok();
     container.wait_for("stopped");
-    let control = container.cgroup("memory", "memory.oom_control");
+    let control = container.cgroup("memory", file("memory.oom_control", "memory.events"));
     let kills = control.lines().find_map(|line| line.strip_prefix("oom_kill ")).unwrap();
     assert!(kills.parse::<u32>().unwrap() >= 1, "{control}");
     container.delete().ok();
-    let output = Bundle::new(&["/bin/tail", "/dev/zero"]).limit("memory", json!({"limit": 33_554_432, "swap": 33_554_432})).run();
+    let output = Bundle::new(&["/bin/tail", "/dev/zero"]).limit("memory", limit).run();
     assert_eq!(output.code, 137, "{output}");
 }
 
 fn the_cpu_quota_is_written() {
     let container = Bundle::sleeper().limit("cpu", json!({"quota": 20_000, "period": 50_000})).create();
+    if cgroup::is_v2() {
+        assert_eq!(container.cgroup("cpu", "cpu.max"), "20000 50000");
+        return;
+    }
     assert_eq!(container.cgroup("cpu", "cpu.cfs_quota_us"), "20000");
     assert_eq!(container.cgroup("cpu", "cpu.cfs_period_us"), "50000");
 }
 
 fn the_cpu_weight_is_written() {
-    assert_eq!(written("cpu", json!({"shares": 777}), "cpu", "cpu.shares"), "777");
+    let (file, value) = if cgroup::is_v2() { ("cpu.weight", 81) } else { ("cpu.shares", 777) };
+    assert_eq!(written("cpu", json!({"shares": 777}), "cpu", file), value.to_string());
 }
 
 fn the_cpu_set_is_written() {
     assert_eq!(written("cpu", json!({"cpus": "0", "mems": "0"}), "cpuset", "cpuset.cpus"), "0");
-    let all = fs::read_to_string(cgroup::v1("cpuset").unwrap().join("cpuset.cpus")).unwrap();
-    assert_eq!(Bundle::sleeper().create().cgroup("cpuset", "cpuset.cpus"), all.trim());
     let seen = Bundle::shell("grep Cpus_allowed_list /proc/self/status").limit("cpu", json!({"cpus": "0"})).output();
     assert_eq!(seen, "Cpus_allowed_list:\t0");
+}
+
+fn without_a_cpu_set_every_processor_may_be_used() {
+    let all = fs::read_to_string(cgroup::v1("cpuset").unwrap().join("cpuset.cpus")).unwrap();
+    assert_eq!(Bundle::sleeper().create().cgroup("cpuset", "cpuset.cpus"), all.trim());
 }
 
 fn a_cpu_that_does_not_exist_is_refused() {
@@ -297,11 +309,16 @@ fn the_device_list_is_written() {
 }
 
 fn limits_given_as_zero_are_no_limits() {
-    let unlimited = fs::read_to_string(cgroup::v1("memory").unwrap().join("memory.limit_in_bytes")).unwrap();
     let bundle = Bundle::sleeper()
         .limit("memory", json!({"limit": 0, "swap": 0, "reservation": 0}))
         .limit("cpu", json!({"quota": 0, "period": 0, "shares": 0}));
     let container = bundle.create();
+    if cgroup::is_v2() {
+        assert_eq!(container.cgroup("memory", "memory.max"), "max");
+        assert_eq!(container.cgroup("cpu", "cpu.max"), "max 100000");
+        return;
+    }
+    let unlimited = fs::read_to_string(cgroup::v1("memory").unwrap().join("memory.limit_in_bytes")).unwrap();
     assert_eq!(container.cgroup("memory", "memory.limit_in_bytes"), unlimited.trim());
     assert_eq!(container.cgroup("cpu", "cpu.cfs_quota_us"), "-1");
 }

@@ -18,10 +18,10 @@ tests![
     a_node_of_an_unknown_kind_is_refused,
     a_dev_bound_from_the_host_is_left_as_it_is needs [Need::Root],
     a_dev_that_is_a_link_touches_nothing_outside needs [Need::Not("runc", "1.1 has CVE-2026-41579")],
-    a_new_node_may_be_made_but_not_opened needs [Need::CgroupV1("devices"), Need::File("/dev/fuse")],
-    a_device_that_is_allowed_can_be_opened needs [Need::CgroupV1("devices"), Need::File("/dev/fuse")],
-    a_device_may_be_allowed_for_reading_alone needs [Need::CgroupV1("devices"), Need::File("/dev/fuse")],
-    the_last_rule_that_matches_wins needs [Need::CgroupV1("devices"), Need::File("/dev/fuse")],
+    a_new_node_may_be_made_but_not_opened needs [Need::Cgroup("devices"), Need::File("/dev/fuse")],
+    a_device_that_is_allowed_can_be_opened needs [Need::Cgroup("devices"), Need::File("/dev/fuse")],
+    a_device_may_be_allowed_for_reading_alone needs [Need::Cgroup("devices"), Need::File("/dev/fuse")],
+    the_last_rule_that_matches_wins needs [Need::Cgroup("devices"), Need::File("/dev/fuse")],
 ];
 
 fn every_container_has_the_default_nodes() {

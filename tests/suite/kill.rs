@@ -15,10 +15,10 @@ tests![
     kill_all_refuses_nothing_when_the_container_is_stopped,
     kill_ends_a_created_container,
     kill_reaches_the_init_alone,
-    kill_all_reaches_every_process needs [Need::CgroupV1("freezer")],
+    kill_all_reaches_every_process needs [Need::Cgroup("freezer")],
     killing_a_container_in_the_host_pid_namespace_ends_all_its_processes
-        needs [Need::CgroupV1("freezer"), Need::Not("runc", "1.1 kills the init alone")],
-    delete_by_force_ends_every_process_in_the_host_pid_namespace needs [Need::CgroupV1("freezer")],
+        needs [Need::Cgroup("freezer"), Need::Not("runc", "1.1 kills the init alone")],
+    delete_by_force_ends_every_process_in_the_host_pid_namespace needs [Need::Cgroup("freezer")],
     a_signal_reaches_a_program_that_is_another_user needs [Need::Root],
 ];
 

@@ -15,8 +15,8 @@ tests![
     ps_shows_the_pids_as_json,
     ps_shows_a_table,
     ps_takes_the_options_of_ps needs [Need::Program("ps")],
-    ps_shows_the_processes_of_exec_too needs [Need::CgroupV1("pids")],
-    ps_of_a_container_in_the_hosts_pid_namespace_shows_its_own_alone needs [Need::CgroupV1("pids")],
+    ps_shows_the_processes_of_exec_too needs [Need::Cgroup("pids")],
+    ps_of_a_container_in_the_hosts_pid_namespace_shows_its_own_alone needs [Need::Cgroup("pids")],
 ];
 
 fn a_missing_state_root_lists_nothing() {

@@ -22,6 +22,7 @@ suite![
     bad_input,
     capabilities,
     cgroups,
+    cgroups_v2,
     cli_help,
     concurrency,
     devices,

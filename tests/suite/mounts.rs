@@ -47,7 +47,7 @@ tests![
     a_read_only_tmpfs_refuses_writes,
     noexec_refuses_execution,
     nosymfollow_refuses_links needs [Need::Kernel(5, 10), Need::Not("runc", "1.1 knows no nosymfollow")],
-    a_cgroup_mount_shows_the_containers_controllers needs [Need::CgroupV1("memory")],
+    a_cgroup_mount_shows_the_containers_controllers needs [Need::Cgroup("memory")],
     sysfs_is_read_only_as_asked,
     the_host_sees_none_of_the_mounts,
     a_bind_of_slash_does_not_escape_read_only needs [Need::Root],
@@ -413,8 +413,15 @@ fn nosymfollow_refuses_links() {
 fn a_cgroup_mount_shows_the_containers_controllers() {
     let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
     let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options});
-    let script = "cat /sys/fs/cgroup/memory/memory.limit_in_bytes; mkdir /sys/fs/cgroup/memory/x || echo refused";
-    let bundle = Bundle::shell(script).mount(mount).limit("memory", json!({"limit": 33_554_432}));
+    let (folder, file) = match cgroup::is_v2() {
+        true => ("/sys/fs/cgroup", "memory.max"),
+        false => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+    };
+    let script = format!("cat {folder}/{file}; mkdir {folder}/x || echo refused");
+    let bundle = Bundle::shell(&script)
+        .mount(mount)
+        .config(|json| config::add_namespace(json, json!({"type": "cgroup"})))
+        .limit("memory", json!({"limit": 33_554_432}));
     assert_eq!(bundle.output(), "33554432\nrefused");
 }
 

@@ -10,7 +10,7 @@ use crate::tests;
 tests![
     a_listed_namespace_is_a_new_one,
     a_namespace_that_is_not_listed_is_the_callers needs [Need::Root],
-    a_cgroup_namespace_is_new_and_rooted_at_the_containers_cgroup needs [Need::CgroupV1("memory")],
+    a_cgroup_namespace_is_new_and_rooted_at_the_containers_cgroup needs [Need::Cgroup("memory")],
     a_time_namespace_has_the_offsets_asked_for
         needs [Need::Root, Need::File("/proc/self/ns/time"), Need::Not("runc", "1.1 knows no time namespace")],
     time_offsets_without_a_time_namespace_are_refused needs [Need::Not("runc", "1.1 knows no time namespace")],
@@ -64,7 +64,8 @@ fn a_cgroup_namespace_is_new_and_rooted_at_the_containers_cgroup() {
     let container = bundle.start();
     assert_ne!(process::namespace(container.pid(), "cgroup"), Some(process::own_namespace("cgroup")));
     let inside = container.sh("cat /proc/1/cgroup");
-    let memory = inside.lines().find(|line| line.contains(":memory:")).unwrap();
+    let of_memory = |line: &&str| line.contains(if cgroup::is_v2() { "0::" } else { ":memory:" });
+    let memory = inside.lines().find(of_memory).unwrap();
     assert!(memory.ends_with(":/"), "{inside}");
 }
 

@@ -5,17 +5,17 @@ use crate::support::*;
 use crate::tests;
 
 tests![
-    a_paused_container_does_nothing_until_resumed needs [Need::CgroupV1("freezer")],
-    pause_refuses_a_container_that_does_not_run needs [Need::CgroupV1("freezer")],
-    resume_refuses_a_container_that_is_not_paused needs [Need::CgroupV1("freezer")],
-    exec_refuses_a_paused_container needs [Need::CgroupV1("freezer")],
-    exec_may_ignore_the_pause needs [Need::CgroupV1("freezer")],
-    delete_refuses_a_paused_container needs [Need::CgroupV1("freezer")],
-    delete_by_force_removes_a_paused_container needs [Need::CgroupV1("freezer")],
-    a_signal_to_a_paused_container_arrives_when_it_is_resumed needs [Need::CgroupV1("freezer")],
-    a_paused_container_can_be_killed needs [Need::CgroupV1("freezer")],
-    ps_shows_a_paused_container needs [Need::CgroupV1("freezer")],
-    start_refuses_a_paused_container needs [Need::CgroupV1("freezer")],
+    a_paused_container_does_nothing_until_resumed needs [Need::Cgroup("freezer")],
+    pause_refuses_a_container_that_does_not_run needs [Need::Cgroup("freezer")],
+    resume_refuses_a_container_that_is_not_paused needs [Need::Cgroup("freezer")],
+    exec_refuses_a_paused_container needs [Need::Cgroup("freezer")],
+    exec_may_ignore_the_pause needs [Need::Cgroup("freezer")],
+    delete_refuses_a_paused_container needs [Need::Cgroup("freezer")],
+    delete_by_force_removes_a_paused_container needs [Need::Cgroup("freezer")],
+    a_signal_to_a_paused_container_arrives_when_it_is_resumed needs [Need::Cgroup("freezer")],
+    a_paused_container_can_be_killed needs [Need::Cgroup("freezer")],
+    ps_shows_a_paused_container needs [Need::Cgroup("freezer")],
+    start_refuses_a_paused_container needs [Need::Cgroup("freezer")],
 ];
 
 fn paused(bundle: Bundle) -> Container {

@@ -15,7 +15,7 @@ tests![
     what_it_writes_is_private_and_gone_afterwards needs [Need::Isolate, Need::UserNamespaces],
     its_exit_code_is_the_commands needs [Need::Isolate, Need::UserNamespaces],
     its_root_is_nobody_on_the_host needs [Need::Isolate, Need::Root, Need::UserNamespaces],
-    limits_bite needs [Need::Isolate, Need::CgroupV1("memory")],
+    limits_bite needs [Need::Isolate, Need::Cgroup("memory")],
     a_program_sees_the_limits_and_cannot_change_them needs [Need::Isolate, Need::CgroupV1("memory")],
     a_size_needs_a_unit needs [Need::Isolate],
     an_unknown_template_is_named needs [Need::Isolate],

@@ -53,9 +53,40 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A container's folder in the hierarchy of `controller` (v1), by its `cgroupsPath`.
+/// Whether only version 2 is there.
+pub fn is_v2() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// The mount point of the hierarchy in which `controller` is used, whatever its version.
+pub fn hierarchy_of(controller: &str) -> Option<PathBuf> {
+    let offered = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
+    let is_builtin = is_v2() && ["freezer", "devices"].contains(&controller);
+    let on_v2 = is_builtin || offered.split_whitespace().any(|name| name == controller);
+    v1(controller).or(on_v2.then(|| PathBuf::from("/sys/fs/cgroup")))
+}
+
+/// Whether there is one, and the caller may make folders in it.
+pub fn is_writable(controller: &str) -> bool {
+    hierarchy_of(controller).is_some_and(|point| access(&point, AccessFlags::W_OK).is_ok())
+}
+
+/// A container's folder in the hierarchy of `controller`, by its `cgroupsPath`.
 pub fn folder(controller: &str, cgroups_path: &str) -> PathBuf {
-    v1(controller).expect("the hierarchy is mounted").join(cgroups_path.trim_start_matches('/'))
+    hierarchy_of(controller).expect("the hierarchy is mounted").join(cgroups_path.trim_start_matches('/'))
+}
+
+/// The cgroup of a process in the hierarchy of `controller`, as `/proc/PID/cgroup` has it.
+#[track_caller]
+pub fn of_process(pid: i32, controller: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let wanted = if is_v2() { "" } else { controller };
+    let mut lines = text.lines().map(|line| line.splitn(3, ':').skip(1));
+    let found = lines.find_map(|mut parts| {
+        let is_it = parts.next()?.split(',').any(|name| name == wanted);
+        parts.next().filter(|_| is_it).map(str::to_owned)
+    });
+    found.unwrap_or_else(|| panic!("process {pid} has no cgroup of {controller}"))
 }
 
 /// A file of the container's cgroup, trimmed.

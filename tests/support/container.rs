@@ -157,7 +157,7 @@ impl Container {
         fs::read_to_string(self.bundle.rootfs().join(path.trim_start_matches('/'))).unwrap_or_default()
     }
 
-    /// A file of the container's cgroup (v1).
+    /// A file of the container's cgroup in the hierarchy of `controller`.
     #[track_caller]
     pub fn cgroup(&self, controller: &str, file: &str) -> String {
         super::cgroup::read(controller, &self.bundle.cgroups_path(), file)

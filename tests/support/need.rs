@@ -25,6 +25,9 @@ pub enum Need {
     CgroupV1(&'static str),
     /// A pure version 2 hierarchy. Tier `cgroup2`.
     CgroupV2,
+    /// A hierarchy of either version with this controller (`freezer` and `devices` are part of version 2), writable.
+    /// Tier `cgroup`.
+    Cgroup(&'static str),
     /// A program on the PATH. Tier: the program's name.
     Program(&'static str),
     /// A file or folder of the kernel, such as `/proc/self/ns/time`. Tier `kernel`.
@@ -75,7 +78,7 @@ impl Need {
             Need::Root | Need::Capability(..) => "root",
             Need::OrdinaryUser => "user",
             Need::UserNamespaces => "userns",
-            Need::CgroupV1(_) => "cgroup",
+            Need::CgroupV1(_) | Need::Cgroup(_) => "cgroup",
             Need::CgroupV2 => "cgroup2",
             Need::Program(name) => name,
             Need::File(_) | Need::Kernel(..) => "kernel",
@@ -104,6 +107,10 @@ impl Need {
             Need::CgroupV2 => unless(
                 Path::new("/sys/fs/cgroup/cgroup.controllers").exists(),
                 "no pure cgroup v2 hierarchy is mounted at /sys/fs/cgroup".into(),
+            ),
+            Need::Cgroup(name) => unless(
+                cgroup::is_writable(name),
+                format!("no writable cgroup hierarchy with the controller {name} is mounted"),
             ),
             Need::Program(name) => {
                 unless(find_program(name).is_some(), format!("no program {name} on the PATH"))

@@ -3,55 +3,13 @@
 //! A container starts from nothing allowed; then come the config's rules in order; last the devices every
 //! container has. So a config without rules still does not give away the disks (runc does the same).
 
-use std::fmt;
-
 use oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType, LinuxResources};
-use serde::{Deserialize, Serialize};
 
 use super::{Sheet, Write};
+use crate::cgroup::device::{Access, DeviceRule, DeviceType};
 use crate::host::Host;
 
 const WHY: &str = "linux.resources.devices";
-
-/// Which nodes a rule is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DeviceType {
-    /// Every device; the rule's numbers do not count, and all rules before it are forgotten.
-    All,
-    /// Character devices.
-    Char,
-    /// Block devices.
-    Block,
-}
-
-/// What a rule allows or denies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Access {
-    /// Reading.
-    pub read: bool,
-    /// Writing.
-    pub write: bool,
-    /// Making nodes.
-    pub mknod: bool,
-}
-
-/// One rule.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeviceRule {
-    /// Allow, or deny.
-    pub allow: bool,
-    /// The nodes.
-    pub device: DeviceType,
-    /// The major number; absent: every one.
-    pub major: Option<u32>,
-    /// The minor number; absent: every one.
-    pub minor: Option<u32>,
-    /// What.
-    pub access: Access,
-    /// JSON path of the config, or `default`.
-    pub why: String,
-}
 
 const ALL: Access = Access { read: true, write: true, mknod: true };
 const MKNOD: Access = Access { read: false, write: false, mknod: true };
@@ -72,27 +30,7 @@ const DEFAULT: [(DeviceType, Option<u32>, Option<u32>, Access); 11] = [
     (DeviceType::Char, Some(10), Some(200), ALL),
 ];
 
-impl fmt::Display for Access {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let letters = [(self.read, "r"), (self.write, "w"), (self.mknod, "m")];
-        letters.into_iter().filter(|(on, _)| *on).try_for_each(|(_, letter)| f.write_str(letter))
-    }
-}
-
-impl DeviceRule {
-    /// As the files of the v1 controller want it: `c 1:* rwm`, `a`.
-    pub fn v1(&self) -> String {
-        let number = |number: Option<u32>| number.map_or("*".to_owned(), |number| number.to_string());
-        let letter = match self.device {
-            DeviceType::All => return "a".to_owned(),
-            DeviceType::Char => 'c',
-            DeviceType::Block => 'b',
-        };
-        format!("{letter} {}:{} {}", number(self.major), number(self.minor), self.access)
-    }
-}
-
-/// The rules in order, written to v1 where there is a v1 controller.
+/// The rules in order, written to v1 where there is a v1 controller, else for a program of the v2 folder.
 pub(super) fn compile(
     sheet: &mut Sheet<'_>,
     resources: Option<&LinuxResources>,
@@ -115,12 +53,7 @@ pub(super) fn compile(
     } else if v1 {
         write(sheet, &rules);
     } else if sheet.layout.unified().is_some() {
-        if is_asked {
-            sheet.warn(
-                WHY,
-                "not applied on cgroup v2: the container may use every device node it has or can make",
-            );
-        }
+        sheet.unified_devices.clone_from(&rules);
     } else if is_asked {
         sheet.seat("devices", "", WHY);
     }

@@ -27,13 +27,12 @@ use std::path::Path;
 use oci_spec::runtime::LinuxResources;
 use serde::{Deserialize, Serialize};
 
+pub use crate::cgroup::device::{Access, DeviceRule, DeviceType};
 pub use crate::cgroup::group::{Check, Group, How, SavedGroup, WhenMissing, Write};
 use crate::cgroup::layout::{Hierarchy, Layout, Version};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::ids::ContainerId;
-
-pub use devices::{Access, DeviceRule, DeviceType};
 
 /// The cgroup of a container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
@@ -41,8 +40,7 @@ pub struct CgroupPlan {
     /// One for each hierarchy of the host, in its order; none on a host without cgroups.
     pub groups: Vec<Group>,
     /// The device rules in the order in which they count, the last match wins: a denial of everything, the
-    /// config's, the default devices. On v1 they are also among the writes; on v2 they are for an eBPF
-    /// program.
+    /// config's, the default devices. They are also among the writes of v1, or the devices of the v2 group.
     pub devices: Vec<DeviceRule>,
     /// What was asked for and does not happen, with the consequence.
     pub warnings: Vec<String>,
@@ -102,7 +100,7 @@ pub fn compile_update(resources: &LinuxResources, saved: &[SavedGroup], host: &H
     });
     let mut plan = sheet.finish(groups)?;
     plan.devices = rules;
-    plan.groups.retain(|group| !group.writes.is_empty());
+    plan.groups.retain(Group::has_limits);
     Ok(plan)
 }
 
@@ -121,13 +119,15 @@ struct Sheet<'a> {
     warnings: Vec<String>,
     faults: Vec<(String, String)>,
     missing_controller: bool,
+    /// Device rules for the v2 folder.
+    unified_devices: Vec<DeviceRule>,
 }
 
 impl<'a> Sheet<'a> {
     fn new(layout: &'a Layout, occasion: Occasion) -> Sheet<'a> {
         let columns = vec![Default::default(); layout.hierarchies.len()];
-        let (warnings, faults) = Default::default();
-        Sheet { layout, occasion, columns, warnings, faults, missing_controller: false }
+        let (warnings, faults, unified_devices) = Default::default();
+        Sheet { layout, occasion, columns, warnings, faults, missing_controller: false, unified_devices }
     }
 
     fn resources(&mut self, resources: Option<&LinuxResources>) {
@@ -183,6 +183,7 @@ impl<'a> Sheet<'a> {
 
     fn groups(&mut self, dir: impl Fn(&Hierarchy) -> std::path::PathBuf) -> Vec<Group> {
         let columns = std::mem::take(&mut self.columns);
+        let devices = std::mem::take(&mut self.unified_devices);
         let is_hybrid = self.layout.hierarchies.iter().any(|h| h.version == Version::V1);
         let group = |(hierarchy, (checks, writes)): (&Hierarchy, (Vec<Check>, Vec<Write>))| Group {
             hierarchy: hierarchy.name(),
@@ -194,6 +195,7 @@ impl<'a> Sheet<'a> {
             optional: false,
             checks,
             writes,
+            devices: if hierarchy.version == Version::V2 { devices.clone() } else { Vec::new() },
         };
         self.layout.hierarchies.iter().zip(columns).map(group).collect()
     }

@@ -381,11 +381,12 @@ fn devices_start_from_nothing_and_end_with_the_default_ones() {
 }
 
 #[test]
-fn device_rules_on_v2_are_kept_and_warned_about() {
+fn device_rules_on_v2_are_for_the_folders_program() {
     let plan = plan(json!({"devices": [{"allow": false}]}), None, &v2()).unwrap();
     assert_eq!(lines(&plan, "unified"), [""; 0]);
     assert_eq!(plan.devices.len(), 12);
-    assert_eq!(plan.warnings.len(), 1);
+    assert_eq!(plan.groups[0].devices, plan.devices);
+    assert_eq!(plan.warnings, [""; 0]);
 }
 
 #[test]
