@@ -1,14 +1,16 @@
 //! The words between the runtime and the child. Both processes use it, each its own end.
 //!
 //! A message is one letter and its content: `t` a token (which may carry descriptors), `m` the master of a
-//! terminal, `p` the pid of the process that takes the child's place, `e` an error. End of file means that
-//! the other process is dead.
+//! terminal, `p` the pid of the process that takes the child's place, `l` the listener of a seccomp filter
+//! (or the number it will have), `e` an error. End of file means that the other process is dead.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
-use crate::error::{Error, Result};
+use crate::error::{Call, Error, Result};
 use crate::plan::Token;
 use crate::sys::channel;
+
+const NO_FDS: &[OwnedFd] = &[];
 
 /// One end.
 #[derive(Debug)]
@@ -23,6 +25,10 @@ pub enum Message {
     Master(OwnedFd),
     /// The process that takes the child's place.
     Replaced(i32),
+    /// The number that the listener of the child's filter will have in the child.
+    ListenerNumber(i32),
+    /// The listener itself.
+    Listener(OwnedFd),
     /// The other process failed.
     Failed(Error),
     /// The other process is gone.
@@ -61,7 +67,23 @@ impl Channel {
     /// # Errors
     /// When the other process is gone.
     pub fn replaced_by(&self, pid: i32) -> Result<()> {
-        self.send(b'p', &encode(&pid)?, &[])
+        self.send(b'p', &encode(&pid)?, NO_FDS)
+    }
+
+    /// Tells of the listener of a filter: the number it will have, or itself.
+    ///
+    /// # Errors
+    /// When the other process is gone.
+    pub fn listener(&self, number: Option<i32>, fd: Option<BorrowedFd<'_>>) -> Result<()> {
+        self.send(b'l', &encode(&number)?, fd.as_slice())
+    }
+
+    /// The lowest number that no descriptor of this process has.
+    ///
+    /// # Errors
+    /// EMFILE.
+    pub fn next_number(&self) -> Result<i32> {
+        Ok(self.0.try_clone().call(|| "dup")?.as_raw_fd())
     }
 
     /// Reports a failure; when nobody is left to hear it, there is nothing more to do.
@@ -71,7 +93,7 @@ impl Channel {
             let text: String = error.to_string().chars().take(channel::LARGEST / 8).collect();
             content = Error::new(format!("{text}…")).to_wire();
         }
-        let _ = self.send(b'e', &content, &[]);
+        let _ = self.send(b'e', &content, NO_FDS);
     }
 
     /// Waits for the next message.
@@ -87,12 +109,16 @@ impl Channel {
             Some((b't', token)) => Ok(Message::Token(decode(token)?, fds)),
             Some((b'm', _)) => fds.pop().map(Message::Master).ok_or_else(unknown),
             Some((b'p', pid)) => Ok(Message::Replaced(decode(pid)?)),
+            Some((b'l', number)) => match (decode::<Option<i32>>(number)?, fds.pop()) {
+                (Some(number), _) => Ok(Message::ListenerNumber(number)),
+                (None, fd) => fd.map(Message::Listener).ok_or_else(unknown),
+            },
             Some((b'e', error)) => Ok(Message::Failed(Error::from_wire(error))),
             Some(_) => Err(unknown()),
         }
     }
 
-    fn send(&self, letter: u8, content: &[u8], fds: &[OwnedFd]) -> Result<()> {
+    fn send(&self, letter: u8, content: &[u8], fds: &[impl AsRawFd]) -> Result<()> {
         let message: Vec<u8> = std::iter::once(letter).chain(content.iter().copied()).collect();
         channel::send(&self.0, &message, fds).map_err(|errno| Error::sys("sendmsg(child)", errno))
     }

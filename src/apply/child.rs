@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use super::channel::{Channel, Message};
 use super::process::Program;
 use super::runtime::{Work, place};
-use super::{devices, hooks, mounts, placement, process};
+use super::{devices, hooks, listener, mounts, placement, process};
 use crate::cgroup;
 use crate::error::{Call, Error, Explain, Result};
 use crate::plan::{MapWriter, Namespace, Plan, Planned, Slot, Stage, Step, Token};
@@ -39,6 +39,8 @@ pub(super) struct Child<'a> {
     pub(super) console_socket: Option<OwnedFd>,
     listener: Option<OwnedFd>,
     start: Option<OwnedFd>,
+    /// The descriptor of a filter that notifies, until somebody else has it.
+    notifier: Option<OwnedFd>,
     container: Option<super::runtime::Joined>,
     tasks: Vec<OwnedFd>,
     /// Whether an ordinary user made us, who could otherwise not look at us, or join what we are in.
@@ -61,6 +63,7 @@ impl<'a> Child<'a> {
             console_socket: work.console_socket.take(),
             listener: work.listener.take(),
             start: None,
+            notifier: None,
             container: work.container.take(),
             tasks: Vec::new(),
             is_of_user: is_of_user(work.plan),
@@ -177,6 +180,11 @@ impl<'a> Child<'a> {
             Step::FindExecutable { args, env } => process::find_program(self, args, env),
             Step::AwaitStart => self.wait_for_start(),
             Step::Seccomp(filter) => process::load_filter(filter),
+            Step::SeccompNotify { filter, handover } => {
+                process::raise_all()?;
+                self.notifier = Some(listener::load(&self.channel, filter, *handover)?);
+                Ok(())
+            }
             Step::Capabilities(sets) => process::set_capabilities(sets),
             Step::CloseFrom { first } => {
                 attributes::close_on_exec_from(*first).call(|| format!("close_range({first})"))
@@ -186,6 +194,7 @@ impl<'a> Child<'a> {
             | Step::WriteIdMaps { .. }
             | Step::MakeCgroup(_)
             | Step::LimitCgroup { .. }
+            | Step::SendListener(_)
             | Step::OomScore { .. } => Err(Error::new("the child has no way to do this")),
         }
     }
@@ -206,6 +215,8 @@ impl<'a> Child<'a> {
     fn heard(&mut self, token: Token, fds: Vec<OwnedFd>) -> Result<()> {
         match token {
             Token::Cgroup => self.tasks = fds,
+            // As long as a copy is open the kernel would not notice that nobody listens any more.
+            Token::Listened => self.notifier = None,
             Token::Hooks if self.is_of_user => set_dumpable(Dumpable::No)?,
             _ => {}
         }

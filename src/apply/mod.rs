@@ -20,6 +20,7 @@ mod copy_up;
 mod devices;
 pub mod hooks;
 mod idmaps;
+mod listener;
 mod mounts;
 mod placement;
 mod process;

@@ -277,7 +277,7 @@ pub(super) fn load_filter(filter: &Filter) -> Result<()> {
 }
 
 /// Effective capabilities become all that are permitted, for the last acts of the runtime.
-fn raise_all() -> Result<()> {
+pub(super) fn raise_all() -> Result<()> {
     let permitted = caps::read(None, CapSet::Permitted).map_err(explain("capget"))?;
     caps::set(None, CapSet::Effective, &permitted).map_err(explain("capset(effective)"))
 }

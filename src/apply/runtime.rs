@@ -8,9 +8,10 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::channel::{Channel, Message};
-use super::{child, hooks, idmaps};
+use super::{child, hooks, idmaps, listener};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Call, Error, Explain, Result};
+use crate::plan::seccomp::Listener;
 use crate::plan::{HookKind, MountIdMap, Namespace, Plan, Planned, Step, Token};
 use crate::sys::clone::{Cloned, Parent, clone};
 use crate::sys::process::Exit;
@@ -158,6 +159,7 @@ impl Runtime<'_> {
                 hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind))
             }
             Step::Rlimit { resource, soft, hard, .. } => set_limit(self.pid()?, *resource, *soft, *hard),
+            Step::SendListener(to) => self.send_listener(to),
             Step::OomScore { value, lenient } => self.oom_score(*value, *lenient),
             other => Err(Error::new(format!("the runtime has no way to do this: {other}"))),
         }
@@ -303,24 +305,42 @@ impl Runtime<'_> {
         }
     }
 
+    fn send_listener(&mut self, to: &Listener) -> Result<()> {
+        let fd = loop {
+            match self.made()?.channel.receive()? {
+                Message::ListenerNumber(number) => break listener::take(&self.made()?.pidfd, number)?,
+                Message::Listener(fd) => break fd,
+                other => self.heard(other, "its filter")?,
+            }
+        };
+        let pid = self.pid()?;
+        listener::send(to, &fd, pid, &(self.work.state)(pid, HookKind::CreateRuntime))
+    }
+
     fn wait_for(&mut self, wanted: Token) -> Result<()> {
         loop {
             match self.made()?.channel.receive()? {
                 Message::Token(token, _) if token == wanted => return Ok(()),
-                Message::Master(master) => {
-                    // The program must never see a terminal without a size, so this comes before it can run.
-                    if let Ok(size) = pty::size(std::io::stdin()) {
-                        pty::set_size(&master, size)?;
-                    }
-                    self.made_mut()?.master = Some(master);
-                }
-                Message::Replaced(pid) => self.replace(pid)?,
-                Message::Failed(error) => return Err(error),
-                Message::Closed => return Err(self.child_died()),
-                Message::Token(token, _) => {
-                    return Err(Error::new(format!("the child said {token:?} instead of {wanted:?}")));
-                }
+                other => self.heard(other, &format!("{wanted:?}"))?,
             }
+        }
+    }
+
+    /// What the child may say at any time; the rest is out of turn.
+    fn heard(&mut self, message: Message, wanted: &str) -> Result<()> {
+        match message {
+            Message::Master(master) => {
+                // The program must never see a terminal without a size, so this comes before it can run.
+                if let Ok(size) = pty::size(std::io::stdin()) {
+                    pty::set_size(&master, size)?;
+                }
+                self.made_mut()?.master = Some(master);
+                Ok(())
+            }
+            Message::Replaced(pid) => self.replace(pid),
+            Message::Failed(error) => Err(error),
+            Message::Closed => Err(self.child_died()),
+            other => Err(Error::new(format!("the child said {other:?} instead of {wanted}"))),
         }
     }
 

@@ -31,11 +31,12 @@ const EXAMPLES: &str = "Examples:
 /// When the host cannot be looked at.
 pub fn run(_matches: &ArgMatches, _runtime: &Runtime) -> Result<i32> {
     let flags = seccomp::supported_flags();
+    let actions = seccomp::supported_actions();
     let facts = Facts {
         version: env!("CARGO_PKG_VERSION"),
         commit: option_env!("ISOLATE_COMMIT").unwrap_or_default(),
         rdma: true,
-        seccomp: SeccompFacts { architectures: &ARCHITECTURES, flags: &flags },
+        seccomp: SeccompFacts { architectures: &ARCHITECTURES, actions: &actions, flags: &flags },
     };
     print(json(&features(&host::probe::probe()?, &facts), 4)?)
 }

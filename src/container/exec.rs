@@ -13,7 +13,7 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use super::console::{Attachment, check_terminal_rules};
 use super::create::{find, kept_descriptors, kill_init, read_limited, send_pidfd, write_pid_file};
 use super::foreground::{self, Init, Signals, Subreaper};
-use super::query::{read, status};
+use super::query::{read, shown, status};
 use super::start::refuse_dead;
 use super::terminal::Terminal;
 use super::{ExecOptions, Runtime, Status};
@@ -235,7 +235,11 @@ fn join(plan: &Plan, saved: &Saved, options: &ExecOptions, signals: Option<&Sign
         listener: None,
         container: Some(Joined { pidfd, root }),
         cgroup: Cgroup::open(&saved.cgroups)?.below(&options.cgroup)?,
-        state: &|_, _| Vec::new(),
+        // Who listens to a seccomp filter is told of the container's init, beside the new process.
+        state: &|_, _| {
+            let state = shown(saved.clone(), Status::Running, String::new());
+            serde_json::to_vec(&state).unwrap_or_default()
+        },
         journal: &|_| Ok(()),
         init_cgroup: &|| init_cgroup(saved.pid),
         commit: &|made| {

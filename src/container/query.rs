@@ -116,7 +116,12 @@ pub(super) fn to_state(folder: &Folder, saved: Saved, status: Status) -> Result<
     let uid = nix::sys::stat::fstat(folder).call(|| "fstat(state folder)")?.st_uid;
     let owner =
         if uid == 0 { "root".to_owned() } else { users::name_of(uid).unwrap_or_else(|| uid.to_string()) };
-    Ok(State {
+    Ok(shown(saved, status, owner))
+}
+
+/// The state of a container that belongs to `owner`.
+pub(super) fn shown(saved: Saved, status: Status, owner: String) -> State {
+    State {
         oci_version: saved.oci_version,
         id: saved.id.to_string(),
         pid: if status == Status::Stopped { 0 } else { saved.pid },
@@ -126,5 +131,5 @@ pub(super) fn to_state(folder: &Folder, saved: Saved, status: Status) -> Result<
         created: saved.created,
         annotations: saved.annotations,
         owner,
-    })
+    }
 }

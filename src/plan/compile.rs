@@ -100,7 +100,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     }
 
     // The child, in its own root, up to exec.
-    plan_program(&mut plan, spec, &maps, options, limits)?;
+    plan_program(&mut plan, spec, &maps, options, limits, host)?;
 
     // Last of the host's steps: sources for the child are opened before it is born.
     plan.push(Stage::Host, "linux.namespaces", Step::Clone { namespaces: namespaces.at_clone(host) });
@@ -160,11 +160,13 @@ pub fn compile_exec(
     placement::plan_memory_policy(&mut plan, linux)?;
     let maps = ids::read(linux.and_then(|linux| linux.gid_mappings().as_ref()));
     let single = matches!(maps.as_slice(), [only] if only.size == 1) && !host.sys_admin;
+    let listener = plan_listener(&mut plan, spec, host)?;
     let around = process::Around {
         place: "process",
         close_from: options.close_from,
         may_set_groups: !single,
         seccomp: compile_seccomp(&mut plan, linux)?,
+        listener: listener.as_ref(),
         hooks: Vec::new(),
         wait: false,
         env: &options.env,
@@ -329,7 +331,26 @@ fn compile_seccomp(plan: &mut Plan, linux: Option<&Linux>) -> Result<Option<secc
     Ok(Some(filter))
 }
 
-fn plan_program(plan: &mut Plan, spec: &Spec, maps: &Maps, options: &Options, limits: Stage) -> Result<()> {
+/// The listener of the filter, if it has one, and the runtime's part in it.
+fn plan_listener(plan: &mut Plan, spec: &Spec, host: &Host) -> Result<Option<seccomp::Listener>> {
+    let config = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let annotations = spec.annotations().as_ref();
+    let receiver = annotations.and_then(|all| all.get(seccomp::RECEIVER)).map(String::as_str);
+    let listener = config.map(|config| seccomp::read_listener(config, receiver, host)).transpose()?.flatten();
+    if let Some(listener) = &listener {
+        seccomp::plan_beside(plan, listener, "linux.seccomp.listenerPath");
+    }
+    Ok(listener)
+}
+
+fn plan_program(
+    plan: &mut Plan,
+    spec: &Spec,
+    maps: &Maps,
+    options: &Options,
+    limits: Stage,
+    host: &Host,
+) -> Result<()> {
     let Some(process) = spec.process() else {
         return Err(Error::new("this version needs a process").at("process"));
     };
@@ -341,11 +362,13 @@ fn plan_program(plan: &mut Plan, spec: &Spec, maps: &Maps, options: &Options, li
     process::plan_personality(plan, linux);
     placement::plan_memory_policy(plan, linux)?;
     let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
+    let listener = plan_listener(plan, spec, host)?;
     let around = process::Around {
         place: "process",
         close_from: options.close_from,
         may_set_groups: maps.may_set_groups(),
         seccomp: compile_seccomp(plan, linux)?,
+        listener: listener.as_ref(),
         hooks: process::hooks(hooks),
         wait: options.start == Start::OnCommand,
         env: &options.env,

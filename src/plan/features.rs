@@ -26,21 +26,11 @@ pub struct Facts<'a> {
 pub struct SeccompFacts<'a> {
     /// `SCMP_ARCH_…` that a filter can hold.
     pub architectures: &'a [&'a str],
+    /// `SCMP_ACT_…` that this kernel has.
+    pub actions: &'a [&'a str],
     /// `SECCOMP_FILTER_FLAG_…` that it can load with on this kernel.
     pub flags: &'a [&'a str],
 }
-
-/// All but `SCMP_ACT_NOTIFY`, which validation refuses.
-const ACTIONS: [&str; 8] = [
-    "SCMP_ACT_ALLOW",
-    "SCMP_ACT_ERRNO",
-    "SCMP_ACT_KILL",
-    "SCMP_ACT_KILL_PROCESS",
-    "SCMP_ACT_KILL_THREAD",
-    "SCMP_ACT_LOG",
-    "SCMP_ACT_TRACE",
-    "SCMP_ACT_TRAP",
-];
 
 const OPERATORS: [&str; 7] = [
     "SCMP_CMP_EQ",
@@ -75,7 +65,7 @@ pub fn features(host: &Host, facts: &Facts<'_>) -> Value {
             },
             "seccomp": {
                 "enabled": true,
-                "actions": ACTIONS,
+                "actions": facts.seccomp.actions,
                 "operators": OPERATORS,
                 "archs": facts.seccomp.architectures,
                 "knownFlags": KNOWN_FLAGS,
@@ -120,7 +110,10 @@ mod tests {
 
     fn told() -> Value {
         let host = Host { namespaces: vec!["mnt".to_owned(), "net".to_owned()], ..super::super::test_host() };
-        let seccomp = SeccompFacts { architectures: &["SCMP_ARCH_X86_64"], flags: &KNOWN_FLAGS[..3] };
+        let actions = ["SCMP_ACT_ALLOW", "SCMP_ACT_NOTIFY"];
+        let architectures = ["SCMP_ARCH_X86_64"];
+        let seccomp =
+            SeccompFacts { architectures: &architectures, actions: &actions, flags: &KNOWN_FLAGS[..3] };
         features(&host, &Facts { version: "0.1.0", commit: "abc", rdma: false, seccomp })
     }
 
@@ -129,7 +122,7 @@ mod tests {
         let typed: oci_spec::runtime::Features = serde_json::from_value(told()).unwrap();
         assert_eq!(typed.oci_version_max(), "1.3.0");
         let linux = typed.linux().as_ref().unwrap();
-        assert_eq!(linux.seccomp().as_ref().unwrap().actions().as_ref().unwrap().len(), 8);
+        assert_eq!(linux.seccomp().as_ref().unwrap().actions().as_ref().unwrap().len(), 2);
         assert_eq!(linux.capabilities().as_ref().unwrap().len(), 41);
     }
 

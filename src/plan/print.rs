@@ -182,6 +182,10 @@ impl fmt::Display for Step {
             Step::Seccomp(filter) => {
                 write!(f, "load a seccomp filter of {} instructions", filter.program.len())
             }
+            Step::SeccompNotify { filter, .. } => {
+                write!(f, "load a seccomp filter of {} instructions that notifies", filter.program.len())
+            }
+            Step::SendListener(to) => write!(f, "send the filter's descriptor to {}", to.path.display()),
             Step::Capabilities(sets) => write!(
                 f,
                 "capabilities: effective {}; permitted {}; inheritable {}; ambient {}",

@@ -23,6 +23,8 @@ pub struct Around<'a> {
     pub may_set_groups: bool,
     /// Compiled filter, with the path that asked for it.
     pub seccomp: Option<super::seccomp::Filter>,
+    /// Who listens to it.
+    pub listener: Option<&'a super::seccomp::Listener>,
     /// What runs right before the program.
     pub hooks: Vec<Hook>,
     /// Whether it waits for `isolate start`.
@@ -84,6 +86,11 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
     if around.limits == Stage::Last {
         plan_limits(plan, process, place, Stage::Last);
     }
+    if let Some((filter, listener)) = around.seccomp.as_ref().zip(around.listener) {
+        let step = Step::SeccompNotify { filter: filter.clone(), handover: listener.handover };
+        plan.push(Stage::Last, "linux.seccomp", step);
+        plan.push(Stage::Last, "default", Step::Await { token: Token::Listened });
+    }
     plan.push(Stage::Last, "default", Step::Tell { token: Token::Ready });
     plan.push(Stage::Last, "default", Step::Await { token: Token::Commit });
     if around.wait {
@@ -94,7 +101,7 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
         plan.push(Stage::Last, "hooks.startContainer", step);
     }
     let drop = Step::Capabilities(sets);
-    match around.seccomp {
+    match around.seccomp.filter(|_| around.listener.is_none()) {
         Some(filter) if no_new_privileges => {
             plan.push(Stage::Last, at("capabilities"), drop);
             plan.push(Stage::Last, "linux.seccomp", Step::Seccomp(filter));

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Group;
 use super::ids::IdMap;
-use super::seccomp::Filter;
+use super::seccomp::{Filter, Handover, Listener};
 use crate::ids::RootPath;
 
 /// The kinds of namespace (namespaces(7)).
@@ -47,6 +47,8 @@ pub enum Token {
     Namespaces,
     /// From the runtime: its hooks have run.
     Hooks,
+    /// From the runtime: whoever listens to the seccomp filter has its descriptor.
+    Listened,
     /// From the child: nothing is left to do but to drop privileges and exec.
     Ready,
     /// From the runtime: the state is on disk; the child lives on without its parent.
@@ -466,6 +468,15 @@ pub enum Step {
     AwaitStart,
     /// seccomp(2).
     Seccomp(Filter),
+    /// The same with SECCOMP_FILTER_FLAG_NEW_LISTENER, and a word to the runtime of the descriptor.
+    SeccompNotify {
+        /// The filter.
+        filter: Filter,
+        /// How the runtime gets the descriptor.
+        handover: Handover,
+    },
+    /// Gets the descriptor of the filter from the child, and sends it with the container's state.
+    SendListener(Listener),
     /// capset(2): the final sets.
     Capabilities(CapabilitySets),
     /// close_range(2) with CLOSE_RANGE_CLOEXEC from this descriptor on.

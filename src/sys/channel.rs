@@ -18,7 +18,7 @@ const MOST_DESCRIPTORS: usize = 64;
 ///
 /// # Errors
 /// EPIPE when the other process is gone.
-pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[OwnedFd]) -> Result<(), Errno> {
+pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[impl AsRawFd]) -> Result<(), Errno> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
     let control = if raw.is_empty() { &rights[..0] } else { &rights[..] };

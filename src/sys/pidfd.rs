@@ -39,6 +39,18 @@ pub fn send_signal(pidfd: impl AsFd, signal: i32) -> Result<()> {
     Errno::result(result).map(drop).call(|| format!("pidfd_send_signal({signal})"))
 }
 
+/// A descriptor of another process, by its number there (KERNEL(5.6): `pidfd_getfd`).
+///
+/// # Errors
+/// EBADF when it has none of that number; EPERM without the right to trace it.
+pub fn get_fd(pidfd: impl AsFd, number: i32) -> std::result::Result<OwnedFd, Errno> {
+    // SAFETY: pidfd_getfd takes three integers and touches no memory of ours.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_fd().as_raw_fd(), number, 0) };
+    let fd = Errno::result(fd)?;
+    // SAFETY: the kernel has just given us this descriptor (close-on-exec), and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as RawFd) })
+}
+
 /// Waits until the process has ended, at most for `timeout` (`None`: for ever): whether it has.
 ///
 /// # Errors

@@ -7,9 +7,11 @@
 
 #![allow(unsafe_code)]
 
+use std::os::fd::{FromRawFd, OwnedFd};
+
 use libc::{
     SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_SPEC_ALLOW,
-    SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
+    SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_TSYNC_ESRCH, SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV,
 };
 use nix::errno::Errno;
 
@@ -53,16 +55,33 @@ const ACTIONS: [(&str, u32); 9] = [
 /// EACCES without CAP_SYS_ADMIN and without no_new_privs; EINVAL for a program or flags that the kernel does
 /// not take (the error names such flags); with [`TSYNC`], a thread that has a filter of its own.
 pub fn load(program: &[Instruction], flags: u32) -> Result<()> {
-    let length = u16::try_from(program.len())
-        .map_err(|_| Error::new(format!("a filter of {} instructions is too long", program.len())))?;
-    // The kernel only reads the program; `sock_fprog` has no const pointer.
-    let filter = program.as_ptr().cast::<libc::sock_filter>().cast_mut();
-    let argument = libc::sock_fprog { len: length, filter };
-    match seccomp(libc::SECCOMP_SET_MODE_FILTER, flags, (&raw const argument).cast()) {
+    match set_filter(program, flags) {
         Ok(0) => Ok(()),
         Ok(thread) => Err(Error::new(format!("thread {thread} has a seccomp filter of its own"))),
         Err(errno) => Err(explain(errno, flags, program.len())),
     }
+}
+
+/// Loads `program` into the calling thread; the descriptor tells of calls with SECCOMP_RET_USER_NOTIF, has
+/// the lowest free number, and closes on exec. Makes one system call when it succeeds, and none after it.
+///
+/// # Errors
+/// As [`load`]; EBUSY when the thread has a filter with a listener already.
+pub fn load_with_listener(program: &[Instruction], flags: u32) -> Result<OwnedFd> {
+    // Two meanings of a positive result: with this flag it is always the descriptor.
+    let esrch = if flags & TSYNC != 0 { SECCOMP_FILTER_FLAG_TSYNC_ESRCH as u32 } else { 0 };
+    let all = flags | esrch | SECCOMP_FILTER_FLAG_NEW_LISTENER as u32;
+    let fd = set_filter(program, all).map_err(|errno| explain(errno, flags, program.len()))?;
+    // SAFETY: the kernel has just given us this descriptor, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
+fn set_filter(program: &[Instruction], flags: u32) -> nix::Result<i64> {
+    let length = u16::try_from(program.len()).map_err(|_| Errno::E2BIG)?;
+    // The kernel only reads the program; `sock_fprog` has no const pointer.
+    let filter = program.as_ptr().cast::<libc::sock_filter>().cast_mut();
+    let argument = libc::sock_fprog { len: length, filter };
+    seccomp(libc::SECCOMP_SET_MODE_FILTER, flags, (&raw const argument).cast())
 }
 
 /// The OCI names of the actions this kernel has, NOTIFY among them.

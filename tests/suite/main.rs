@@ -48,6 +48,7 @@ suite![
     rootfs,
     scheduling,
     seccomp,
+    seccomp_notify,
     spec_features,
     state,
     sysctl,

@@ -2,6 +2,7 @@
 //! nothing stays behind. Runs as whoever starts the suite, and never decides what a test means.
 #![allow(dead_code, unused_imports)]
 
+pub mod agent;
 pub mod bundle;
 pub mod cgroup;
 pub mod child;

@@ -1,8 +1,8 @@
 //! Rules of `linux.seccomp` that need no table of system calls. Pure.
 
-use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag, LinuxSyscall};
+use oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSyscall};
 
-use super::{NOT_YET, check_path};
+use super::check_path;
 use crate::oci::fault::Faults;
 
 const AT: &str = "linux.seccomp";
@@ -16,14 +16,7 @@ const LARGEST_TRACE: u32 = 65535;
 
 pub(super) fn check(seccomp: &LinuxSeccomp, faults: &mut Faults) {
     let default = seccomp.default_action();
-    check_action(default, format!("{AT}.defaultAction"), faults);
     check_errno(default, seccomp.default_errno_ret(), format!("{AT}.defaultErrnoRet"), faults);
-    for (index, flag) in seccomp.flags().iter().flatten().enumerate() {
-        if *flag == LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv {
-            let why = format!("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV belongs to SCMP_ACT_NOTIFY, {NOT_YET}");
-            faults.add(format!("{AT}.flags[{index}]"), why);
-        }
-    }
     check_listener(seccomp, faults);
     for (index, rule) in seccomp.syscalls().iter().flatten().enumerate() {
         check_rule(rule, &format!("{AT}.syscalls[{index}]"), faults);
@@ -50,19 +43,12 @@ fn check_rule(rule: &LinuxSyscall, place: &str, faults: &mut Faults) {
             faults.add(format!("{place}.names[{index}]"), "it is empty");
         }
     }
-    check_action(rule.action(), format!("{place}.action"), faults);
     check_errno(rule.action(), rule.errno_ret(), format!("{place}.errnoRet"), faults);
     for (index, argument) in rule.args().iter().flatten().enumerate() {
         if argument.index() > LAST_ARGUMENT {
             let why = format!("{} is out of range: 0 to {LAST_ARGUMENT}", argument.index());
             faults.add(format!("{place}.args[{index}].index"), why);
         }
-    }
-}
-
-fn check_action(action: LinuxSeccompAction, place: String, faults: &mut Faults) {
-    if action == LinuxSeccompAction::ScmpActNotify {
-        faults.add(place, format!("SCMP_ACT_NOTIFY is {NOT_YET}"));
     }
 }
 

@@ -717,12 +717,9 @@ fn seccomp_rules_are_complete_and_never_notify() {
         }),
         &[
             "linux.seccomp.defaultErrnoRet: SCMP_ACT_ALLOW returns no errno",
-            "linux.seccomp.flags[0]: SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV belongs to SCMP_ACT_NOTIFY, \
-             not supported by this version",
             "linux.seccomp.listenerMetadata: it needs listenerPath",
             "linux.seccomp.syscalls[0].names: it is empty",
             "linux.seccomp.syscalls[1].names[0]: it is empty",
-            "linux.seccomp.syscalls[1].action: SCMP_ACT_NOTIFY is not supported by this version",
             "linux.seccomp.syscalls[1].args[0].index: 6 is out of range: 0 to 5",
             "linux.seccomp.syscalls[2].errnoRet: 4096 is out of range: 0 to 4095",
         ],

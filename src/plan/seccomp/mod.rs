@@ -22,10 +22,11 @@
 //! - **x32 and i386 arguments** are compared in their lower 32 bits.
 //! - **Flags.** No list means SPEC_ALLOW, as in runc; an empty list means none.
 //!
-//! Not done: `SCMP_ACT_NOTIFY`, and with it `listenerPath` and `listenerMetadata`, which without a notifying
-//! rule mean nothing to runc either.
+//! - **`SCMP_ACT_NOTIFY`**: see [`listener`]. Without a rule of that action `listenerPath` and
+//!   `listenerMetadata` mean nothing, and neither does WAIT_KILLABLE_RECV, as with libseccomp.
 
 mod assemble;
+mod listener;
 mod profile;
 mod verdicts;
 
@@ -41,6 +42,7 @@ use crate::error::{Error, Result};
 use crate::sys::bpf::{Comparison, Field, Instruction, MAX_INSTRUCTIONS};
 use crate::sys::syscalls::{AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, Abi, X32_SYSCALL_BIT};
 use assemble::{Assembler, Label};
+pub use listener::{Handover, Listener, RECEIVER, plan_beside, read as read_listener};
 use profile::Profile;
 use verdicts::{Runs, Verdict, Width};
 

@@ -6,8 +6,9 @@ use oci_spec::runtime::{
 };
 use seccompiler::SeccompCmpOp;
 
+use super::listener::notifies;
 use crate::error::{Error, Result};
-use crate::sys::seccomp::{LOG, SPEC_ALLOW, TSYNC};
+use crate::sys::seccomp::{LOG, SPEC_ALLOW, TSYNC, WAIT_KILLABLE_RECV};
 use crate::sys::syscalls::{self, Syscall};
 
 /// How many warnings or faults are told one by one.
@@ -64,8 +65,8 @@ pub struct Condition {
 pub fn read(config: &LinuxSeccomp) -> Result<Profile> {
     let mut reader = Reader::default();
     let default_ret = config.default_errno_ret();
-    let default = reader.action(config.default_action(), default_ret, "defaultAction", "defaultErrnoRet");
-    let flags = reader.flags(config.flags().as_deref());
+    let default = reader.action(config.default_action(), default_ret, "defaultErrnoRet");
+    let flags = reader.flags(config.flags().as_deref(), notifies(config));
     let mut rules = Vec::new();
     for (at, syscall) in config.syscalls().iter().flatten().enumerate() {
         let rule = reader.rule(at, syscall);
@@ -116,11 +117,7 @@ impl Reader {
         }
     }
 
-    fn action(&mut self, action: Action, ret: Option<u32>, place: &str, ret_place: &str) -> u32 {
-        if action == Action::ScmpActNotify {
-            let why = "SCMP_ACT_NOTIFY needs a listener, which this version does not have";
-            self.faults.add(|| place.to_owned(), why);
-        }
+    fn action(&mut self, action: Action, ret: Option<u32>, ret_place: &str) -> u32 {
         let takes_ret = matches!(action, Action::ScmpActErrno | Action::ScmpActTrace);
         match ret {
             Some(_) if !takes_ret => {
@@ -136,27 +133,25 @@ impl Reader {
         }
     }
 
-    fn flags(&mut self, flags: Option<&[Flag]>) -> u32 {
+    fn flags(&self, flags: Option<&[Flag]>, notifies: bool) -> u32 {
         let Some(flags) = flags else { return SPEC_ALLOW };
         let mut bits = 0;
-        for (at, flag) in flags.iter().enumerate() {
+        for flag in flags {
             bits |= match flag {
                 Flag::SeccompFilterFlagLog => LOG,
                 Flag::SeccompFilterFlagTsync => TSYNC,
                 Flag::SeccompFilterFlagSpecAllow => SPEC_ALLOW,
-                Flag::SeccompFilterFlagWaitKillableRecv => {
-                    let why = format!("the kernel takes {flag} only for a listener (SCMP_ACT_NOTIFY)");
-                    self.faults.add(|| format!("flags[{at}]"), why);
-                    0
-                }
+                // The kernel takes it for a listener alone.
+                Flag::SeccompFilterFlagWaitKillableRecv if !notifies => 0,
+                Flag::SeccompFilterFlagWaitKillableRecv => WAIT_KILLABLE_RECV,
             };
         }
         bits
     }
 
     fn rule(&mut self, at: usize, syscall: &LinuxSyscall) -> Rule {
-        let (place, ret_place) = (format!("syscalls[{at}].action"), format!("syscalls[{at}].errnoRet"));
-        let action = self.action(syscall.action(), syscall.errno_ret(), &place, &ret_place);
+        let ret_place = format!("syscalls[{at}].errnoRet");
+        let action = self.action(syscall.action(), syscall.errno_ret(), &ret_place);
         let calls = self.names(at, syscall.names());
         let args = syscall.args().as_deref().unwrap_or_default();
         Rule { calls, action, alternatives: self.alternatives(at, args) }

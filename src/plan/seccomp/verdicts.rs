@@ -101,10 +101,16 @@ pub fn of(profile: &Profile, abi: Abi) -> Verdicts {
 }
 
 /// Whether runc gives ENOSYS for calls beyond the profile: not where the default lets them pass, and TRACE
-/// counts as passing, since a tracer can answer for itself.
+/// and NOTIFY count as passing, since whoever is asked can answer for itself.
 fn refuses(default: u32) -> bool {
     let action = default & libc::SECCOMP_RET_ACTION_FULL;
-    ![libc::SECCOMP_RET_ALLOW, libc::SECCOMP_RET_LOG, libc::SECCOMP_RET_TRACE].contains(&action)
+    let passing = [
+        libc::SECCOMP_RET_ALLOW,
+        libc::SECCOMP_RET_LOG,
+        libc::SECCOMP_RET_TRACE,
+        libc::SECCOMP_RET_USER_NOTIF,
+    ];
+    !passing.contains(&action)
 }
 
 impl Call {
