@@ -95,6 +95,8 @@ struct Runtime<'a> {
     left: Vec<(u64, OwnedFd)>,
     slots: Vec<Option<OwnedFd>>,
     made: Option<Made>,
+    /// The child could not be born in its v2 cgroup.
+    is_outside: bool,
 }
 
 /// Walks the plan: host, clone, beside. On failure the child is dead when this returns; files and
@@ -104,7 +106,7 @@ struct Runtime<'a> {
 /// The first step that failed, in either process.
 pub fn carry_out(work: Work<'_>) -> Result<Made> {
     let plan = work.plan;
-    let mut runtime = Runtime { work, left: Vec::new(), slots: Vec::new(), made: None };
+    let mut runtime = Runtime { work, left: Vec::new(), slots: Vec::new(), made: None, is_outside: false };
     let result = plan
         .steps
         .iter()
@@ -238,7 +240,14 @@ impl Runtime<'_> {
     fn make_cgroup(&mut self, group: &cgroup::Group) -> Result<()> {
         cgroup::refuse_used(group)?;
         (self.work.journal)(Deed::Cgroup(group))?;
-        let made = match cgroup::make(group) {
+        let result = match &group.unit {
+            Some(unit) => {
+                let pid = self.made.as_ref().map(|made| made.pid);
+                cgroup::make_unit(group, unit, pid).map(Some)
+            }
+            None => cgroup::make(group),
+        };
+        let made = match result {
             Ok(made) => made,
             Err(error) => {
                 (self.work.journal)(Deed::NotMade(group))?;
@@ -276,6 +285,10 @@ impl Runtime<'_> {
                 let other = (self.work.init_cgroup)()?;
                 clone(flags, other.as_ref().map(OwnedFd::as_fd), Parent::Caller)?
             }
+            Err(error) if matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM)) => {
+                self.is_outside = true;
+                clone(flags, None, Parent::Caller).map_err(|_| error)?
+            }
             result => result?,
         };
         let Cloned::Parent { pid, pidfd } = cloned else {
@@ -293,6 +306,11 @@ impl Runtime<'_> {
         match token {
             Token::Cgroup => {
                 let made = self.made()?;
+                if self.is_outside && !made.cgroup.attach_by_systemd(made.pid)? {
+                    return Err(Error::sys("clone3(CLONE_INTO_CGROUP)", Errno::EACCES).because(
+                        "the caller may not move a process from its own cgroup into the container's",
+                    ));
+                }
                 let fds = made.cgroup.tasks_files()?;
                 made.channel.tell(token, &fds)
             }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::device::DeviceRule;
 use super::layout::Version;
+use super::unit::{SavedUnit, Unit};
 
 /// What is to be made and written in one hierarchy.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,16 @@ pub struct Group {
     /// v2: device rules for a program of the folder, the last match wins; none: what is there stays.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceRule>,
+    /// The unit of systemd that makes the folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
+    /// v1, with a unit in another hierarchy: systemd may have made the folder, and put the init into it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_shared: bool,
+    /// v2: who owns the folder and the files by which processes and controllers are moved below it, if it is not
+    /// the caller: the container's user, who sees it as the top of a cgroup namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<u32>,
 }
 
 impl Group {
@@ -109,6 +120,9 @@ pub struct SavedGroup {
     pub dir: PathBuf,
     /// The folders that were made for this container, outermost first; only these are removed.
     pub made: Vec<PathBuf>,
+    /// The unit of systemd whose folder it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<SavedUnit>,
 }
 
 impl SavedGroup {
@@ -116,7 +130,9 @@ impl SavedGroup {
     /// that are not there yet.
     pub fn planned(group: &Group) -> SavedGroup {
         let above = group.dir.ancestors().skip(1).take_while(|dir| *dir != group.mount_point);
-        let mut made: Vec<PathBuf> = above.filter(|dir| !dir.exists()).map(PathBuf::from).collect();
+        // The slices above a unit are systemd's.
+        let above = above.filter(|dir| group.unit.is_none() && !dir.exists());
+        let mut made: Vec<PathBuf> = above.map(PathBuf::from).collect();
         made.reverse();
         made.push(group.dir.clone());
         SavedGroup {
@@ -124,6 +140,7 @@ impl SavedGroup {
             version: group.version,
             dir: group.dir.clone(),
             made,
+            unit: group.unit.as_ref().map(Unit::save),
         }
     }
 }

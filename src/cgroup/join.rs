@@ -15,7 +15,7 @@ use nix::sys::stat::Mode;
 use nix::unistd;
 
 use super::layout::Version;
-use super::{Cgroup, OpenGroup, files};
+use super::{Cgroup, OpenGroup, files, systemd};
 use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
 
@@ -38,6 +38,23 @@ impl Cgroup {
     /// The v2 folder, for `clone3` with CLONE_INTO_CGROUP (KERNEL(5.7)), in hybrid set-ups too.
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         self.unified().map(|group| group.fd.as_fd())
+    }
+}
+
+impl Cgroup {
+    /// Has systemd move a child into the v2 folder, where the caller may not: out of the cgroup of a login, which is
+    /// not below the user's own service manager. False without a unit.
+    ///
+    /// # Errors
+    /// What systemd says.
+    pub fn attach_by_systemd(&self, pid: i32) -> Result<bool> {
+        let Some((group, unit)) = self.unified().and_then(|group| Some((group, group.unit.as_ref()?))) else {
+            return Ok(false);
+        };
+        let is_unit = |part: &std::path::Component<'_>| part.as_os_str() == unit.name.as_str();
+        let below = group.dir.components().skip_while(|part| !is_unit(part)).skip(1);
+        systemd::attach(unit, &Path::new("/").join(below.collect::<std::path::PathBuf>()), pid)?;
+        Ok(true)
     }
 }
 

@@ -7,8 +7,11 @@ use std::path::{Component, Path, PathBuf};
 use nix::errno::Errno;
 use nix::sys::stat::{Mode, mkdirat};
 
-use super::group::Group;
+use super::delegate::delegate;
+use super::group::{Group, Write};
 use super::layout::Version;
+use super::systemd;
+use super::unit::Unit;
 use super::{OpenGroup, files, mark};
 use crate::error::{Call, Error, Kind, Result};
 
@@ -41,11 +44,61 @@ pub fn make(group: &Group) -> Result<Option<OpenGroup>> {
     }
 }
 
+/// Has systemd make the folder: a scope with the process `pid` in it, or a slice.
+///
+/// # Errors
+/// What systemd says, or that a controller which a limit needs cannot be had.
+pub fn make_unit(group: &Group, unit: &Unit, pid: Option<i32>) -> Result<OpenGroup> {
+    systemd::start(unit, pid)?;
+    let fd = match files::open_top(&group.dir) {
+        Err(Errno::ENOENT) => {
+            let text = format!("systemd has started {}, but its cgroup is not {:?}", unit.name, group.dir);
+            return Err(Error::new(text).hint("look at 'systemctl show -p ControlGroup'"));
+        }
+        result => result.call(|| format!("open({:?})", group.dir))?,
+    };
+    let open = open_group(group, fd, vec![group.dir.clone()]);
+    if group.version == Version::V2 {
+        hand_down(group, &open.fd)?;
+    }
+    delegate(group, &open.fd)?;
+    Ok(open)
+}
+
+/// What systemd has not handed down to the unit, because it knows nothing of it (hugetlb, rdma), or was told so.
+fn hand_down(group: &Group, folder: &OwnedFd) -> Result<()> {
+    let there = files::read(folder, "cgroup.controllers").call(|| "read(\"cgroup.controllers\")")?;
+    let has = |name: &str| there.split_ascii_whitespace().any(|word| word == name);
+    let missing = group.writes.iter().map(Write::controller).filter(|name| !has(name) && *name != "cgroup");
+    let enable: Vec<String> = missing.map(str::to_owned).collect();
+    if enable.is_empty() {
+        return Ok(());
+    }
+    let group = Group { enable, ..group.clone() };
+    let below = group.dir.strip_prefix(&group.mount_point).unwrap_or(Path::new(""));
+    let mut path = group.mount_point.clone();
+    let mut here = files::open_top(&path).call(|| format!("open({path:?})"))?;
+    for name in below.components().filter_map(name) {
+        let refused = |chain| match chain {
+            Chain::Vanished => Error::new(format!("{path:?} has vanished")),
+            Chain::Refused(call, errno) => refused(&group, &call, errno),
+            Chain::Failed(error) => error,
+        };
+        enable_in(&group, &here, &path).map_err(refused)?;
+        path.push(name);
+        here = files::open_folder(&here, name).call(|| format!("open({path:?})"))?;
+    }
+    Ok(())
+}
+
 /// Refuses a container's folder that exists and is in use; one that does not exist, or is empty, is fine.
 ///
 /// # Errors
 /// As [`make`] for such a folder.
 pub fn refuse_used(group: &Group) -> Result<()> {
+    if group.is_shared {
+        return Ok(());
+    }
     match files::open_top(&group.dir) {
         Ok(folder) => unused(&folder).map_err(|error| error.at("linux.cgroupsPath")),
         // Whatever keeps it from being opened, making it will tell.
@@ -64,7 +117,15 @@ enum Chain {
 }
 
 fn open_group(group: &Group, fd: OwnedFd, made: Vec<PathBuf>) -> OpenGroup {
-    OpenGroup { hierarchy: group.hierarchy.clone(), version: group.version, dir: group.dir.clone(), fd, made }
+    let unit = group.unit.as_ref().map(Unit::save);
+    OpenGroup {
+        hierarchy: group.hierarchy.clone(),
+        version: group.version,
+        dir: group.dir.clone(),
+        fd,
+        made,
+        unit,
+    }
 }
 
 /// Engines look for these words.
@@ -95,7 +156,7 @@ fn chain(group: &Group, made: &mut Vec<PathBuf>) -> Result<OwnedFd, Chain> {
     let mut here = files::open_top(&path).call(|| format!("open({path:?})")).map_err(Chain::Failed)?;
     let mut is_new = false;
     for name in names {
-        enable(group, &here, &path)?;
+        enable_in(group, &here, &path)?;
         path.push(name);
         is_new = make_one(&here, name, &path)?;
         if is_new {
@@ -108,11 +169,12 @@ fn chain(group: &Group, made: &mut Vec<PathBuf>) -> Result<OwnedFd, Chain> {
         }
         here = child;
     }
-    if !is_new {
+    if !is_new && !group.is_shared {
         unused(&here).map_err(|error| Chain::Failed(error.at("linux.cgroupsPath")))?;
     }
     if group.version == Version::V2 {
         threaded(group, &here)?;
+        delegate(group, &here).map_err(Chain::Failed)?;
     }
     Ok(here)
 }
@@ -178,7 +240,7 @@ fn unused(here: &OwnedFd) -> Result<()> {
 
 /// v2: hands the controllers down from `here`. First what is on is looked at: above a delegated part the
 /// caller may read, and not write.
-fn enable(group: &Group, here: &OwnedFd, path: &Path) -> Result<(), Chain> {
+fn enable_in(group: &Group, here: &OwnedFd, path: &Path) -> Result<(), Chain> {
     if group.enable.is_empty() {
         return Ok(());
     }

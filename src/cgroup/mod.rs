@@ -11,6 +11,8 @@
 //! the cgroup. Files are opened below a descriptor of the container's folder, never through a link: what
 //! is below that folder was made by the container.
 //!
+//! A group with a [`unit::Unit`] is made and taken away by systemd ([`systemd`]); all else is the same for it.
+//!
 //! From the crate `cgroups-rs` come the controllers that read and parse statistics ([`statistics`]).
 //! Not used of it, and why:
 //! * create: it opens every file by its path again, does not look at a v2 mount beside v1 ones, and
@@ -22,6 +24,7 @@
 //! * devices: absent numbers mean 0 to it instead of all, and it has nothing for v2;
 //! * block I/O statistics: it panics on device numbers above 32767.
 
+mod delegate;
 pub mod device;
 mod device_filter;
 mod files;
@@ -36,8 +39,10 @@ mod mark;
 pub mod probe;
 mod remove;
 pub mod statistics;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
+pub mod unit;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -46,10 +51,11 @@ use nix::errno::Errno;
 
 pub use group::{Group, SavedGroup};
 pub use limit::limit;
-pub use make::{make, refuse_used};
+pub use make::{make, make_unit, refuse_used};
 
 use crate::error::{Call, Result};
 use layout::Version;
+use unit::SavedUnit;
 
 /// The container's folder in one hierarchy.
 #[derive(Debug)]
@@ -64,6 +70,8 @@ pub struct OpenGroup {
     pub fd: OwnedFd,
     /// The folders that were made for this container, outermost first.
     pub made: Vec<PathBuf>,
+    /// The unit of systemd whose folder it is.
+    pub unit: Option<SavedUnit>,
 }
 
 /// A container's cgroup: its folders in all hierarchies.
@@ -86,6 +94,7 @@ impl OpenGroup {
             version: self.version,
             dir: self.dir.clone(),
             made: self.made.clone(),
+            unit: self.unit.clone(),
         }
     }
 }
@@ -128,5 +137,6 @@ fn open_saved(saved: &SavedGroup) -> Result<Option<OpenGroup>> {
         dir: saved.dir.clone(),
         fd,
         made: saved.made.clone(),
+        unit: saved.unit.clone(),
     }))
 }

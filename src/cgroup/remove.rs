@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
-use super::{Cgroup, OpenGroup, files, mark};
+use super::{Cgroup, OpenGroup, files, mark, systemd};
 use crate::error::{Error, Result};
 
 /// Waits between tries, about two seconds in all: a cgroup stays busy for a moment after its last process.
@@ -23,7 +23,7 @@ impl Cgroup {
     pub fn remove(&self) -> Result<()> {
         let ours = |group: &&OpenGroup| group.made.contains(&group.dir);
         let mut left: Vec<&OpenGroup> = self.groups.iter().filter(ours).collect();
-        let mut lasting: Result<()> = Ok(());
+        let mut lasting: Result<()> = self.stop_units();
         let mut passing: Result<()> = Ok(());
         for attempt in 0..TRIES {
             if attempt > 0 {
@@ -44,6 +44,14 @@ impl Cgroup {
         }
         self.groups.iter().filter(ours).for_each(remove_above);
         lasting.and(passing)
+    }
+}
+
+impl Cgroup {
+    /// What systemd made, it takes away; not asked when the folder is gone, because then the unit is too.
+    fn stop_units(&self) -> Result<()> {
+        let units = self.groups.iter().filter_map(|group| group.unit.as_ref());
+        units.map(systemd::stop).fold(Ok(()), Result::and)
     }
 }
 

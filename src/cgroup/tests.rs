@@ -47,6 +47,7 @@ fn host(layout: Layout) -> Host {
         cgroups: layout,
         apparmor: false,
         selinux: false,
+        systemd: None,
         namespaces: Vec::new(),
     }
 }
@@ -67,7 +68,7 @@ fn groups(name: &str, resources: Value) -> Option<(Vec<Group>, Host)> {
     }
     let resources = serde_json::from_value(resources).unwrap();
     let id = ContainerId::new(name).unwrap();
-    let plan = compile(Some(&resources), Some(&path(name)), &id, &host).unwrap();
+    let plan = compile(Some(&resources), Some(&path(name)), None, &id, &host).unwrap();
     Some((plan.groups, host))
 }
 
@@ -471,11 +472,11 @@ fn without_permission_a_group_is_left_out_or_the_limit_is_named() {
     layout.hierarchies.iter_mut().for_each(|hierarchy| hierarchy.own = PathBuf::from("/"));
     let host = host(layout);
     let id = ContainerId::new("c").unwrap();
-    for group in compile(None, None, &id, &host).unwrap().groups {
+    for group in compile(None, None, None, &id, &host).unwrap().groups {
         assert!(make(&group).unwrap().is_none());
     }
     let resources = serde_json::from_value(json!({"pids": {"limit": 5}})).unwrap();
-    let plan = compile(Some(&resources), None, &id, &host).unwrap();
+    let plan = compile(Some(&resources), None, None, &id, &host).unwrap();
     let group = plan.groups.iter().find(|group| !group.optional).unwrap();
     let error = make(group).unwrap_err().to_string();
     for text in [
@@ -505,7 +506,7 @@ fn a_user_with_a_delegated_cgroup_v2_gets_limits() {
     let host = host(layout);
     let resources = serde_json::from_value(json!({"pids": {"limit": 5}, "memory": {"limit": 67_108_864}}));
     let id = ContainerId::new("delegated").unwrap();
-    let groups = compile(Some(&resources.unwrap()), None, &id, &host).unwrap().groups;
+    let groups = compile(Some(&resources.unwrap()), None, None, &id, &host).unwrap().groups;
     let open = make(&groups[0]).unwrap().unwrap();
     limit(&open, &groups[0]).unwrap();
     let mut stage = Stage { cgroup: Cgroup { groups: vec![open] }, groups, host, children: Vec::new() };

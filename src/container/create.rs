@@ -14,7 +14,8 @@ use super::foreground::Signals;
 use super::listen_fds::{Activation, FIRST, keep};
 use super::{CgroupManager, CreateOptions, Runtime, State, Status, notify};
 use crate::apply::{self, Deed, Made, Work};
-use crate::cgroup::{Cgroup, SavedGroup};
+use crate::cgroup::unit::Bus;
+use crate::cgroup::{Cgroup, SavedGroup, systemd};
 use crate::error::{Call, Error, Explain, Result};
 use crate::host::{Host, probe};
 use crate::ids::ContainerId;
@@ -74,13 +75,13 @@ impl<'a> Prepared<'a> {
         attachment: Attachment,
         start: Start,
     ) -> Result<Prepared<'a>> {
-        if runtime.cgroup_manager == CgroupManager::Systemd {
-            return Err(Error::new("the systemd cgroup driver is not part of this version")
-                .hint("use the cgroupfs driver (podman: --cgroup-manager cgroupfs)"));
-        }
         let bundle = std::path::absolute(&options.bundle).call(|| format!("{:?}", options.bundle))?;
         let bytes = read_config(options.config.as_deref(), &bundle)?;
-        let host = probe::probe()?;
+        let mut host = probe::probe()?;
+        if runtime.cgroup_manager == CgroupManager::Systemd {
+            let bus = if host.privileged { Bus::System } else { Bus::User };
+            host.systemd = Some(systemd::find(bus)?);
+        }
         let Config { mut spec, warnings, pids_limit } = plan::config::read(&bytes, &host)?;
         if pids_limit.is_none() {
             leave_pids_alone(&mut spec);

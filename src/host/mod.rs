@@ -8,6 +8,7 @@ pub mod probe;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup::layout::Layout;
+use crate::cgroup::unit::Manager;
 
 /// Facts about the machine, its kernel and the calling process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +33,9 @@ pub struct Host {
     pub newidmap: bool,
     /// The cgroup hierarchies that are mounted, and the caller's place in them.
     pub cgroups: Layout,
+    /// The service manager that makes cgroups, if it is to.
+    #[serde(default)]
+    pub systemd: Option<Manager>,
     /// Whether AppArmor is enabled.
     pub apparmor: bool,
     /// Whether SELinux is enabled.

@@ -43,6 +43,7 @@ pub fn probe() -> Result<Host> {
         subgids,
         newidmap,
         cgroups: cgroup::probe::probe()?,
+        systemd: None,
         apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.starts_with(b"Y")),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),

@@ -11,6 +11,7 @@ use super::{
     root, seccomp,
 };
 use crate::cgroup::layout::Version;
+use crate::cgroup::unit::Unit;
 use crate::error::{Error, Explain, Result};
 use crate::host::Host;
 use crate::ids::ContainerId;
@@ -57,13 +58,20 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     let namespaces = Namespaces::read(linux, host)?;
     let maps = Maps::read(linux, &namespaces, host)?;
     let mut plan = Plan::default();
-    let groups = cgroups(&mut plan, linux, options, host)?;
+    let mut groups = cgroups(&mut plan, spec, options, host)?;
+    let owner = cgroup_owner(spec, &namespaces, &maps, host);
+    for group in groups.groups.iter_mut().filter(|group| group.version == Version::V2) {
+        group.owner = owner;
+    }
     refuse_unprivileged(&namespaces, host)?;
 
     // The runtime, before and beside the child.
     namespaces.plan_host(&mut plan, host);
     for group in groups.groups.iter().filter(|group| group.version == Version::V2) {
-        plan.push(Stage::Host, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
+        // A scope is made of processes that exist.
+        let is_scope = group.unit.as_ref().is_some_and(Unit::is_scope);
+        let stage = if is_scope { Stage::Beside } else { Stage::Host };
+        plan.push(stage, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
     }
     let limits = process::limits_stage(namespaces.is_own(Namespace::User));
     plan_beside(&mut plan, spec, &maps, &groups, limits, host);
@@ -208,15 +216,35 @@ impl Maps {
     }
 }
 
-fn cgroups(plan: &mut Plan, linux: Option<&Linux>, options: &Options, host: &Host) -> Result<CgroupPlan> {
+fn cgroups(plan: &mut Plan, spec: &Spec, options: &Options, host: &Host) -> Result<CgroupPlan> {
     if !options.cgroups {
         return Ok(CgroupPlan::default());
     }
+    let linux = spec.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().as_ref());
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    let groups = cgroup::compile(resources, path, &options.id, host)?;
+    let groups = cgroup::compile(resources, path, spec.annotations().as_ref(), &options.id, host)?;
     plan.warnings.extend(groups.warnings.iter().cloned());
     Ok(groups)
+}
+
+/// Whose the container's v2 folder is to be (config-linux.md, "Cgroup ownership"): its user's, if it has a cgroup
+/// namespace of its own and may write in what it sees there. `None`: the caller's, as it is made.
+fn cgroup_owner(spec: &Spec, namespaces: &Namespaces, maps: &Maps, host: &Host) -> Option<u32> {
+    let is_writable = |mount: &oci_spec::runtime::Mount| {
+        let is_read_only = |option: &String| option == "ro" || option == "rro";
+        let is_cgroup = matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2"));
+        is_cgroup && !mount.options().iter().flatten().any(is_read_only)
+    };
+    if !namespaces.is_new(Namespace::Cgroup) || !spec.mounts().iter().flatten().any(is_writable) {
+        return None;
+    }
+    let uid = spec.process().as_ref()?.user().uid();
+    let owner = match maps.is_needed() {
+        true => maps.uid.iter().find_map(|map| map.to_outside(uid))?,
+        false => uid,
+    };
+    (owner != host.uid).then_some(owner)
 }
 
 fn refuse_unprivileged(namespaces: &Namespaces, host: &Host) -> Result<()> {

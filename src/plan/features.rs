@@ -61,7 +61,7 @@ pub fn features(host: &Host, facts: &Facts<'_>) -> Value {
             "namespaces": namespaces(host),
             "capabilities": &CAPABILITIES[..],
             "cgroup": {
-                "v1": true, "v2": true, "systemd": false, "systemdUser": false, "rdma": facts.rdma
+                "v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": facts.rdma
             },
             "seccomp": {
                 "enabled": true,
@@ -84,7 +84,7 @@ pub fn features(host: &Host, facts: &Facts<'_>) -> Value {
             // moby and CRI-O look for this very key to learn whether they may ask for a checkpoint.
             "org.opencontainers.runc.checkpoint.enabled": "false"
         },
-        "potentiallyUnsafeConfigAnnotations": []
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."]
     })
 }
 

@@ -119,6 +119,7 @@ pub(crate) fn test_host() -> crate::host::Host {
         cgroups: Default::default(),
         apparmor: false,
         selinux: false,
+        systemd: None,
         namespaces: ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"].map(str::to_owned).to_vec(),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::cgroup::Group;
 use super::{Plan, Stage, Step};
 use crate::oci::number_list;
 
@@ -13,6 +14,11 @@ impl fmt::Display for Plan {
                 writeln!(f, "{}", heading(planned.stage))?;
             }
             writeln!(f, "  {:<72} [{}]", planned.step.to_string(), planned.why)?;
+            if let Step::MakeCgroup(Group { unit: Some(unit), .. }) = &planned.step {
+                for property in &unit.properties {
+                    line(f, format!("{}={}", property.name, property.value), &property.why)?;
+                }
+            }
             if let Step::LimitCgroup { hierarchy } = &planned.step {
                 self.print_limits(f, hierarchy)?;
             }
@@ -46,6 +52,10 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+fn line(f: &mut fmt::Formatter<'_>, text: String, why: &str) -> fmt::Result {
+    writeln!(f, "    {text:<70} [{why}]")
 }
 
 fn heading(stage: Stage) -> &'static str {
@@ -105,6 +115,9 @@ impl fmt::Display for Step {
             Step::BecomeRoot => write!(f, "become root of the user namespace"),
             Step::Tell { token } => write!(f, "tell the other process: {token:?}"),
             Step::Await { token } => write!(f, "wait for the other process: {token:?}"),
+            Step::MakeCgroup(Group { unit: Some(unit), .. }) => {
+                write!(f, "start the unit {} in {} with systemd:", unit.name, unit.slice)
+            }
             Step::MakeCgroup(group) => write!(f, "mkdir {}", group.dir.display()),
             Step::LimitCgroup { hierarchy } => write!(f, "write limits in {hierarchy}:"),
             Step::JoinCgroups => write!(f, "join the cgroups"),

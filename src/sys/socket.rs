@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind,
-    connect, recvmsg, sendmsg, socket, socketpair,
+    connect, recvmsg, sendmsg, setsockopt, socket, socketpair, sockopt,
 };
 use nix::sys::stat::Mode;
 
@@ -37,6 +37,18 @@ fn new_socket(kind: SockType) -> Result<OwnedFd> {
 /// When nobody listens there.
 pub fn connect_unix(path: &Path) -> Result<OwnedFd> {
     let socket = new_socket(SockType::Stream)?;
+    connect_to_path(&socket, path)?;
+    Ok(socket)
+}
+
+/// The same, waiting no longer than `patience` for one whose queue of callers is full.
+///
+/// # Errors
+/// When nobody listens there; EAGAIN when the time is over.
+pub fn connect_unix_within(path: &Path, patience: std::time::Duration) -> Result<OwnedFd> {
+    let socket = new_socket(SockType::Stream)?;
+    let time = nix::sys::time::TimeVal::new(patience.as_secs().cast_signed(), 0);
+    setsockopt(&socket, sockopt::SendTimeout, &time).call(|| "setsockopt(SO_SNDTIMEO)")?;
     connect_to_path(&socket, path)?;
     Ok(socket)
 }

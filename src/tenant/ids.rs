@@ -114,6 +114,7 @@ mod tests {
             cgroups: Layout::default(),
             apparmor: false,
             selinux: false,
+            systemd: None,
             namespaces: vec![],
         }
     }

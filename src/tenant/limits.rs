@@ -143,6 +143,7 @@ pub(crate) mod tests {
             cgroups: Layout { hierarchies: vec![hierarchy] },
             apparmor: false,
             selinux: false,
+            systemd: None,
             namespaces: vec![],
         }
     }

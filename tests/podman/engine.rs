@@ -13,9 +13,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::support::child::{self, Output};
-use crate::support::need::{find_program, subordinate_ids};
+use crate::support::need::{self, find_program, subordinate_ids};
 use crate::support::session::{session, unique};
-use crate::support::{bundle, cgroup, skip};
+use crate::support::{Need, bundle, cgroup, skip};
 
 /// The image of every test.
 pub const IMAGE: &str = "localhost/isolate-test-busybox";
@@ -284,7 +284,7 @@ fn write_configuration(folder: &Path) {
 default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 log_driver = "k8s-file"
 [engine]
-cgroup_manager = "cgroupfs"
+cgroup_manager = "{manager}"
 events_logger = "file"
 lock_type = "file"
 image_copy_tmp_dir = "{folder}/tmp"
@@ -296,6 +296,7 @@ isolate = ["{runtime}"]
 network_config_dir = "{folder}/networks"
 "#,
         folder = folder.display(),
+        manager = cgroup_manager(),
     );
     let options = match auto_user() {
         Some(user) => format!("[storage.options]\nroot-auto-userns-user = \"{user}\"\n"),
@@ -311,6 +312,12 @@ network_config_dir = "{folder}/networks"
     let policy = folder.join("home/.config/containers");
     fs::create_dir_all(&policy).unwrap();
     fs::write(policy.join("policy.json"), r#"{"default": [{"type": "insecureAcceptAnything"}]}"#).unwrap();
+}
+
+/// systemd, where it makes units for the caller; `ISOLATE_TEST_CGROUP_MANAGER` names another.
+fn cgroup_manager() -> String {
+    let found = if need::first_missing(&[Need::Systemd]).is_none() { "systemd" } else { "cgroupfs" };
+    std::env::var("ISOLATE_TEST_CGROUP_MANAGER").unwrap_or_else(|_| found.to_owned())
 }
 
 /// The account from whose subordinate ids rootful podman takes those of `--userns auto`: any that has some.

@@ -20,7 +20,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("container", &["apply", "plan", "store", "host", "oci", "cgroup", "sys"]),
     ("apply", &["plan", "store", "host", "oci", "cgroup", "sys"]),
     ("store", &["plan", "oci", "sys", "cgroup::SavedGroup"]),
-    ("plan", &["host", "oci", "cgroup::layout", "cgroup::group", "cgroup::device", "sys::bpf", "sys::seccomp", "sys::syscalls"]),
+    ("plan", &["host", "oci", "cgroup::layout", "cgroup::group", "cgroup::unit", "cgroup::device", "sys::bpf", "sys::seccomp", "sys::syscalls"]),
     ("host", &["cgroup::layout", "sys", "cgroup"]),
     ("cgroup", &["sys"]),
     ("oci", &[]),

@@ -52,6 +52,7 @@ suite![
     spec_features,
     state,
     sysctl,
+    systemd,
     terminal,
     try_system,
     userns,

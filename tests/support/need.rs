@@ -28,6 +28,9 @@ pub enum Need {
     /// A hierarchy of either version with this controller (`freezer` and `devices` are part of version 2), writable.
     /// Tier `cgroup`.
     Cgroup(&'static str),
+    /// A systemd that makes units for the caller: process 1 for root, a user manager with a bus for others. Tier
+    /// `systemd`.
+    Systemd,
     /// A program on the PATH. Tier: the program's name.
     Program(&'static str),
     /// A file or folder of the kernel, such as `/proc/self/ns/time`. Tier `kernel`.
@@ -80,6 +83,7 @@ impl Need {
             Need::UserNamespaces => "userns",
             Need::CgroupV1(_) | Need::Cgroup(_) => "cgroup",
             Need::CgroupV2 => "cgroup2",
+            Need::Systemd => "systemd",
             Need::Program(name) => name,
             Need::File(_) | Need::Kernel(..) => "kernel",
             Need::SubordinateIds(_) => "subuid",
@@ -111,6 +115,10 @@ impl Need {
             Need::Cgroup(name) => unless(
                 cgroup::is_writable(name),
                 format!("no writable cgroup hierarchy with the controller {name} is mounted"),
+            ),
+            Need::Systemd => unless(
+                has_systemd(),
+                "no systemd that makes units for the caller (process 1, or a user manager with a bus)".into(),
             ),
             Need::Program(name) => {
                 unless(find_program(name).is_some(), format!("no program {name} on the PATH"))
@@ -147,6 +155,15 @@ pub fn kernel() -> (u32, u32) {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let mut parts = release.split(['.', '-']).map(|part| part.trim().parse().unwrap_or(0));
     (parts.next().unwrap_or(0), parts.next().unwrap_or(0))
+}
+
+fn has_systemd() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| {
+        let runs = Path::new("/run/systemd/system").exists() && find_program("systemctl").is_some();
+        let manager = if geteuid().is_root() { "--system" } else { "--user" };
+        runs && child::run(Command::new("systemctl").args([manager, "show", "-p", "Version"])).code == 0
+    })
 }
 
 fn can_make_user_namespace() -> bool {

@@ -21,7 +21,9 @@ mod place;
 #[cfg(test)]
 mod tests;
 mod unified;
+mod unit;
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use oci_spec::runtime::LinuxResources;
@@ -30,6 +32,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::cgroup::device::{Access, DeviceRule, DeviceType};
 pub use crate::cgroup::group::{Check, Group, How, SavedGroup, WhenMissing, Write};
 use crate::cgroup::layout::{Hierarchy, Layout, Version};
+use crate::cgroup::unit::{Manager, Unit};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::ids::ContainerId;
@@ -62,11 +65,15 @@ enum Occasion {
 pub fn compile(
     resources: Option<&LinuxResources>,
     cgroups_path: Option<&Path>,
+    annotations: Option<&HashMap<String, String>>,
     id: &ContainerId,
     host: &Host,
 ) -> Result<CgroupPlan> {
     let mut sheet = Sheet::new(&host.cgroups, Occasion::Create);
     let cgroups_path = cgroups_path.filter(|path| !path.as_os_str().is_empty());
+    if let Some(manager) = &host.systemd {
+        return compile_unit(sheet, resources, cgroups_path, annotations, id, host, manager);
+    }
     let asked = place::parse(cgroups_path, &mut sheet);
     sheet.resources(resources);
     let rules = devices::compile(&mut sheet, resources, host);
@@ -76,6 +83,44 @@ pub fn compile(
     for group in &mut plan.groups {
         group.optional = !host.privileged && cgroups_path.is_none() && group.writes.is_empty();
     }
+    Ok(plan)
+}
+
+/// The same with systemd: one hierarchy has the unit, in the others its folder has the same name.
+fn compile_unit(
+    mut sheet: Sheet<'_>,
+    resources: Option<&LinuxResources>,
+    cgroups_path: Option<&Path>,
+    annotations: Option<&HashMap<String, String>>,
+    id: &ContainerId,
+    host: &Host,
+    manager: &Manager,
+) -> Result<CgroupPlan> {
+    let Some(unit) = unit::parse(unit::text(cgroups_path), id, manager, &mut sheet) else {
+        return sheet.finish(Vec::new());
+    };
+    sheet.resources(resources);
+    let rules = devices::compile(&mut sheet, resources, host);
+    let folder = unit::folder(&unit, manager);
+    let mut groups = sheet.groups(|hierarchy| hierarchy.mount_point.join(&folder));
+    let writes: Vec<Write> = groups.iter().flat_map(|group| group.writes.iter().cloned()).collect();
+    let properties = unit::properties(&unit, id, &writes, annotations, &mut sheet);
+    let leads = |group: &Group| group.version == Version::V2 || group.hierarchy == "systemd";
+    let leader = groups.iter().rposition(leads);
+    for (index, group) in groups.iter_mut().enumerate() {
+        // systemd hands down all that a unit with Delegate= may want; what it knows nothing of, the maker sees to.
+        group.enable.clear();
+        if leader == Some(index) {
+            group.unit = Some(Unit { properties: properties.clone(), ..unit.clone() });
+        } else {
+            group.is_shared = true;
+        }
+    }
+    if leader.is_none() {
+        sheet.fault("linux.cgroupsPath", "this host has no cgroup hierarchy that systemd uses");
+    }
+    let mut plan = sheet.finish(groups)?;
+    plan.devices = rules;
     Ok(plan)
 }
 
@@ -101,6 +146,11 @@ pub fn compile_update(resources: &LinuxResources, saved: &[SavedGroup], host: &H
     let mut plan = sheet.finish(groups)?;
     plan.devices = rules;
     plan.groups.retain(Group::has_limits);
+    for group in &mut plan.groups {
+        let saved = saved.iter().find(|saved| saved.hierarchy == group.hierarchy);
+        let unit = saved.and_then(|saved| saved.unit.as_ref());
+        group.unit = unit.map(|saved| unit::update(&saved.name, saved.bus, &group.writes));
+    }
     Ok(plan)
 }
 
@@ -195,6 +245,9 @@ impl<'a> Sheet<'a> {
             optional: false,
             checks,
             writes,
+            unit: None,
+            is_shared: false,
+            owner: None,
             devices: if hierarchy.version == Version::V2 { devices.clone() } else { Vec::new() },
         };
         self.layout.hierarchies.iter().zip(columns).map(group).collect()

@@ -30,6 +30,7 @@ fn host(hierarchies: Vec<Hierarchy>) -> Host {
         cgroups: Layout { hierarchies },
         apparmor: false,
         selinux: false,
+        systemd: None,
         namespaces: Vec::new(),
     }
 }
@@ -77,7 +78,7 @@ fn resources(json: Value) -> LinuxResources {
 
 fn plan(json: Value, path: Option<&str>, host: &Host) -> Result<CgroupPlan> {
     let id = ContainerId::new("c1").unwrap();
-    compile(Some(&resources(json)), path.map(Path::new), &id, host)
+    compile(Some(&resources(json)), path.map(Path::new), None, &id, host)
 }
 
 fn lines(plan: &CgroupPlan, hierarchy: &str) -> Vec<String> {
@@ -443,11 +444,17 @@ fn a_rootless_group_is_optional_until_something_is_asked_of_it() {
 
 #[test]
 fn an_update_touches_only_what_it_names() {
-    let saved: Vec<SavedGroup> = compile(None, None, &ContainerId::new("c1").unwrap(), &v1())
+    let saved: Vec<SavedGroup> = compile(None, None, None, &ContainerId::new("c1").unwrap(), &v1())
         .unwrap()
         .groups
         .into_iter()
-        .map(|g| SavedGroup { hierarchy: g.hierarchy, version: g.version, dir: g.dir, made: Vec::new() })
+        .map(|g| SavedGroup {
+            hierarchy: g.hierarchy,
+            version: g.version,
+            dir: g.dir,
+            made: Vec::new(),
+            unit: None,
+        })
         .filter(|group| group.hierarchy != "memory")
         .collect();
     let plan = compile_update(&resources(json!({"pids": {"limit": 9}})), &saved, &v1()).unwrap();
