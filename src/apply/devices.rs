@@ -1,21 +1,19 @@
 //! Nodes and links in `/dev`, and the program's terminal. The child runs this as root of its user namespace.
 
-use std::fs::Permissions;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::sys::stat::{FileStat, SFlag, makedev};
 use nix::unistd::{Gid, Uid};
-use pathrs::InodeType;
 
 use super::child::Child;
 use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
 use crate::plan::{ConsoleTo, Step};
 use crate::sys::mount::{self, Depth};
+use crate::sys::path::Node;
 use crate::sys::{pty, socket};
 
 /// Makes a device node or fifo; an equal one that is there stays.
@@ -24,21 +22,21 @@ pub(super) fn make_device(child: &Child<'_>, step: &Step) -> Result<()> {
         return Err(Error::new("not a device"));
     };
     let root = child.root()?;
-    root.make_parent(path)?;
     let device = makedev(u64::from(*major), u64::from(*minor));
-    if let Some(there) = root.stat(path)? {
-        return match is_same(&there, *kind, device) {
-            true => Ok(()),
-            false => Err(Error::new("something else is there already").hint("remove it from the image")),
-        };
-    }
-    let mode = Permissions::from_mode(*mode);
-    let inode = match kind {
-        'b' => InodeType::BlockDevice(mode, device),
-        'p' => InodeType::Fifo(mode),
-        _ => InodeType::CharacterDevice(mode, device),
+    let node = match kind {
+        'b' => Node::Block { mode: *mode, device },
+        'p' => Node::Fifo { mode: *mode },
+        _ => Node::Character { mode: *mode, device },
     };
-    root.create(path, &inode)?;
+    match root.create(path, &node) {
+        Err(error) if error.errno() == Some(Errno::EEXIST) => {
+            return match root.stat(path)?.is_some_and(|there| is_same(&there, *kind, device)) {
+                true => Ok(()),
+                false => Err(Error::new("something else is there already").hint("remove it from the image")),
+            };
+        }
+        result => result?,
+    }
     if (*uid, *gid) != (0, 0) {
         let node = root.find(path)?.ok_or_else(|| Error::sys(format!("open({path})"), Errno::ENOENT))?;
         own(&node, Some(*uid), Some(*gid)).call(|| format!("fchownat({path}, {uid}, {gid})"))?;
@@ -63,8 +61,7 @@ fn own(file: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> nix::Result<()> {
 /// Makes a symbolic link; whatever is there already stays.
 pub(super) fn make_link(child: &Child<'_>, path: &RootPath, target: &Path) -> Result<()> {
     let root = child.root()?;
-    root.make_parent(path)?;
-    match root.create(path, &InodeType::Symlink(PathBuf::from(target))) {
+    match root.create(path, &Node::Link { target: PathBuf::from(target) }) {
         Err(error) if error.errno() == Some(Errno::EEXIST) => Ok(()),
         result => result,
     }

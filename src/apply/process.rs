@@ -7,10 +7,8 @@ use std::ffi::CString;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
-use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::signal::Signal;
@@ -22,6 +20,7 @@ use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
 use crate::plan::seccomp::Filter;
 use crate::plan::{CapabilitySets, Scheduler};
+use crate::sys::capabilities::{self, Sets};
 use crate::sys::process::{Dumpable, ParentDeath, set_dumpable, set_parent_death};
 use crate::sys::{attributes, seccomp};
 
@@ -108,24 +107,9 @@ pub(super) fn own_stdio(uid: u32) -> Result<()> {
     Ok(())
 }
 
-fn parse(names: &[String]) -> CapsHashSet {
-    names.iter().filter_map(|name| Capability::from_str(name).ok()).collect()
-}
-
-fn explain(call: &'static str) -> impl Fn(caps::errors::CapsError) -> Error {
-    move |error| Error::new(format!("{call}: {error}"))
-}
-
-/// Drops everything else from the bounding set. EINVAL means a capability newer than the kernel.
+/// Drops everything else from the bounding set.
 pub(super) fn lower_bounding_set(keep: &[String]) -> Result<()> {
-    let keep = parse(keep);
-    for capability in caps::all().into_iter().filter(|one| !keep.contains(one)) {
-        let is_there = caps::has_cap(None, CapSet::Bounding, capability).unwrap_or(false);
-        if is_there {
-            caps::drop(None, CapSet::Bounding, capability).map_err(explain("prctl(PR_CAPBSET_DROP)"))?;
-        }
-    }
-    Ok(())
+    capabilities::lower_bounding_set(capabilities::parse(keep))
 }
 
 /// Becomes the program's user. Permitted capabilities stay for the steps to come; the effective ones are
@@ -150,9 +134,8 @@ pub(super) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>, effective:
     nix::unistd::setresuid(user, user, user).map_err(unmapped("uid"))?;
     attributes::keep_capabilities(false).call(|| "prctl(PR_SET_KEEPCAPS)")?;
     set_dumpable(Dumpable::No)?;
-    let permitted = caps::read(None, CapSet::Permitted).map_err(explain("capget"))?;
-    let wanted: CapsHashSet = parse(effective).intersection(&permitted).copied().collect();
-    caps::set(None, CapSet::Effective, &wanted).map_err(explain("capset(effective)"))
+    let sets = capabilities::read()?;
+    capabilities::write(Sets { effective: capabilities::parse(effective) & sets.permitted, ..sets })
 }
 
 /// The mask for files the program makes.
@@ -264,10 +247,10 @@ fn usable(path: &str) -> std::result::Result<(), String> {
 
 /// One of the process' own limits; raising a hard one takes a capability the program itself need not have.
 pub(super) fn set_limit(resource: u32, soft: u64, hard: u64) -> Result<()> {
-    let effective = caps::read(None, CapSet::Effective).map_err(explain("capget"))?;
+    let sets = capabilities::read()?;
     raise_all()?;
     super::runtime::set_limit(0, resource, soft, hard)?;
-    caps::set(None, CapSet::Effective, &effective).map_err(explain("capset(effective)"))
+    capabilities::write(sets)
 }
 
 /// Without `noNewPrivileges` the kernel wants CAP_SYS_ADMIN for this.
@@ -278,25 +261,25 @@ pub(super) fn load_filter(filter: &Filter) -> Result<()> {
 
 /// Effective capabilities become all that are permitted, for the last acts of the runtime.
 pub(super) fn raise_all() -> Result<()> {
-    let permitted = caps::read(None, CapSet::Permitted).map_err(explain("capget"))?;
-    caps::set(None, CapSet::Effective, &permitted).map_err(explain("capset(effective)"))
+    let sets = capabilities::read()?;
+    if sets.effective == sets.permitted {
+        return Ok(());
+    }
+    capabilities::write(Sets { effective: sets.permitted, ..sets })
 }
 
-/// The final sets. Inheritable may be raised only while CAP_SETPCAP is effective, and permitted can only
-/// shrink below what is effective once that has shrunk: hence the order.
-pub(super) fn set_capabilities(sets: &CapabilitySets) -> Result<()> {
+/// The final sets. Inheritable may be raised only while CAP_SETPCAP is effective, hence the first call; in
+/// the second the kernel measures all three by what was there before it.
+pub(super) fn set_capabilities(wanted: &CapabilitySets) -> Result<()> {
+    let sets = capabilities::read()?;
     raise_all()?;
-    let permitted = caps::read(None, CapSet::Permitted).map_err(explain("capget"))?;
-    let within =
-        |names: &[String]| -> CapsHashSet { parse(names).intersection(&permitted).copied().collect() };
-    let inheritable = within(&sets.inheritable);
-    caps::set(None, CapSet::Inheritable, &inheritable).map_err(explain("capset(inheritable)"))?;
-    caps::set(None, CapSet::Effective, &within(&sets.effective)).map_err(explain("capset(effective)"))?;
-    caps::set(None, CapSet::Permitted, &within(&sets.permitted)).map_err(explain("capset(permitted)"))?;
-    for capability in within(&sets.ambient) {
-        caps::raise(None, CapSet::Ambient, capability).map_err(explain("prctl(PR_CAP_AMBIENT_RAISE)"))?;
-    }
-    Ok(())
+    let within = |names: &[String]| capabilities::parse(names) & sets.permitted;
+    capabilities::write(Sets {
+        effective: within(&wanted.effective),
+        permitted: within(&wanted.permitted),
+        inheritable: within(&wanted.inheritable),
+    })?;
+    capabilities::raise_ambient(within(&wanted.ambient))
 }
 
 /// Scheduling of the program.

@@ -6,7 +6,6 @@
 //! `/proc/self/mountinfo`, which is long on a host with many containers.
 
 use std::ffi::OsString;
-use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
@@ -14,13 +13,14 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
 
 use super::layout::{Hierarchy, Layout, Version};
 use crate::error::{Call, Result};
+use crate::sys::file;
 
 /// Reads the layout. A host without cgroups, or without any cgroup mount, has an empty one.
 ///
 /// # Errors
 /// When `/proc/self/cgroup` exists and cannot be read.
 pub fn probe() -> Result<Layout> {
-    let own = match fs::read("/proc/self/cgroup") {
+    let own = match file::read("/proc/self/cgroup") {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Layout::default()),
         Err(error) => return Err(error).call(|| "read(\"/proc/self/cgroup\")"),
@@ -62,9 +62,9 @@ fn hierarchy(own: Own, mounts: &mut Mounts) -> Option<Hierarchy> {
     Some(Hierarchy { version, controllers, mount_point, own: path })
 }
 
-fn words(file: &Path) -> Vec<String> {
-    let text = fs::read_to_string(file).unwrap_or_default();
-    text.split_ascii_whitespace().map(str::to_owned).collect()
+fn words(path: &Path) -> Vec<String> {
+    let text = file::read(path).unwrap_or_default();
+    String::from_utf8_lossy(&text).split_ascii_whitespace().map(str::to_owned).collect()
 }
 
 /// Mount point and own path. The own path is the mount's top when it cannot be seen there: outside of
@@ -132,7 +132,7 @@ struct Mounts {
 
 impl Mounts {
     fn find(&mut self, version: Version, controllers: &[String]) -> Option<&Mount> {
-        let parse = || parse_mountinfo(&fs::read("/proc/self/mountinfo").unwrap_or_default());
+        let parse = || parse_mountinfo(&file::read("/proc/self/mountinfo").unwrap_or_default());
         self.parsed.get_or_insert_with(parse).iter().find(|mount| {
             let all = controllers.iter().all(|c| mount.options.contains(c));
             mount.version == version && all

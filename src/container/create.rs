@@ -1,7 +1,6 @@
 //! `create`: config in, a container out that waits for `start`. The path of it, top to bottom: read and
 //! check the config, compile the plan, make the state folder, carry the plan out, write the state.
 
-use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,7 @@ use crate::ids::ContainerId;
 use crate::oci::read::{self, Config};
 use crate::plan::{self, ConsoleTo, HookKind, Namespace, Plan, Start};
 use crate::store::{Folder, Saved, Store, Undo, VERSION};
-use crate::sys::{pidfd, process, socket, starter, time};
+use crate::sys::{file, pidfd, process, socket, starter, time};
 
 /// Makes a container and leaves it waiting for [`super::start()`].
 ///
@@ -169,6 +168,7 @@ impl<'a> Prepared<'a> {
             cgroups: made.cgroup.save(),
             namespaces: listed.clone().map(|entry| own(Namespace::from(entry.typ()))).collect(),
             has_poststart: !self.hooks_after_start().is_empty(),
+            has_poststop: self.has_hooks_after_stop(),
             new_pid_namespace: listed.clone().any(|entry| has_new_pid(&entry)),
         };
         saved.write(folder)?;
@@ -183,6 +183,11 @@ impl<'a> Prepared<'a> {
 
     fn hooks_after_start(&self) -> Vec<plan::Hook> {
         plan::hooks(self.spec.hooks().as_ref().and_then(|hooks| hooks.poststart().as_ref()))
+    }
+
+    fn has_hooks_after_stop(&self) -> bool {
+        let hooks = self.spec.hooks().as_ref().and_then(|hooks| hooks.poststop().as_ref());
+        hooks.is_some_and(|hooks| !hooks.is_empty())
     }
 
     fn rootfs(&self) -> PathBuf {
@@ -329,8 +334,8 @@ pub(super) fn read_limited(path: &Path) -> Result<Vec<u8>> {
     if data.len() > read::LARGEST {
         return Err(read::too_large(data.len()));
     }
-    let mut bytes = Vec::new();
-    file.take(read::LARGEST + 1).read_to_end(&mut bytes).call(|| format!("read({path:?})"))?;
+    let expected = usize::try_from(data.len()).unwrap_or(0);
+    let bytes = file::read_up_to(&file, read::LARGEST + 1, expected).call(|| format!("read({path:?})"))?;
     if bytes.len() as u64 > read::LARGEST {
         return Err(read::too_large(bytes.len() as u64));
     }

@@ -70,6 +70,9 @@ fn delete_locked(folder: Folder, saved: &Saved, forced: bool) -> Result<()> {
 /// # Errors
 /// When something could not be removed; then the folder stays, for another try.
 pub(super) fn force(folder: Folder, saved: &Saved) -> Result<()> {
+    if !saved.has_poststop {
+        return undo::take_back(folder, Some(saved));
+    }
     let config = folder.read("config.json")?.unwrap_or_default();
     let state = to_state(&folder, saved.clone(), Status::Stopped)?;
     undo::take_back(folder, Some(saved))?;

@@ -1,7 +1,7 @@
 //! Folders of containers below the state root, and files in them, through descriptors.
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,12 +13,16 @@ use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{Call, Error, Kind, Result};
 use crate::ids::ContainerId;
+use crate::sys::file;
 
 /// How long a command waits for another one on the same container.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// A state file is small; a larger one is not ours.
 const LARGEST_FILE: u64 = 32 << 20;
+
+/// Room for the files of most containers.
+const USUAL_FILE: usize = 16 << 10;
 
 /// The state root.
 #[derive(Debug)]
@@ -237,9 +241,8 @@ impl Folder {
             Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(None),
             Err(error) => return Err(error),
         };
-        let mut content = Vec::new();
         let call = || format!("read({:?})", self.path.join(name));
-        file.take(LARGEST_FILE + 1).read_to_end(&mut content).call(call)?;
+        let content = file::read_up_to(&file, LARGEST_FILE + 1, USUAL_FILE).call(call)?;
         if content.len() as u64 > LARGEST_FILE {
             return Err(Error::new(format!(
                 "{:?} is too large to be a file of this runtime",

@@ -48,6 +48,13 @@ pub struct Saved {
     /// Whether the config has hooks that run after the start.
     #[serde(default)]
     pub has_poststart: bool,
+    /// Whether the config has hooks that run after the container is gone. A state without the word may have.
+    #[serde(default = "maybe")]
+    pub has_poststop: bool,
+}
+
+fn maybe() -> bool {
+    true
 }
 
 impl Saved {

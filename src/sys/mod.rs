@@ -5,11 +5,13 @@
 
 pub mod attributes;
 pub mod bpf;
+pub mod capabilities;
 pub mod cgroup;
 pub mod channel;
 pub mod clone;
 pub mod ebpf;
 pub mod executable;
+pub mod file;
 pub mod mount;
 pub mod namespace;
 pub mod path;

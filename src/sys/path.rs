@@ -1,19 +1,23 @@
-//! Paths inside a container's root, by `pathrs`: every component is resolved below a descriptor of the
-//! root (openat2(2), RESOLVE_IN_ROOT, no magic links), so that a hostile or changing tree cannot lead out
-//! of it (CVE-2019-16884, CVE-2021-30465, CVE-2024-45310, …). What is found is a descriptor; nothing is
-//! ever opened again by its name.
+//! Paths inside a container's root: every component is resolved below a descriptor of the root (openat2(2),
+//! RESOLVE_IN_ROOT, no magic links; where the kernel has no such call, the walker of `pathrs`), so that a
+//! hostile or changing tree cannot lead out of it (CVE-2019-16884, CVE-2021-30465, CVE-2024-45310, …). What is
+//! found is a descriptor; nothing is ever opened again by its name.
+//!
+//! What `pathrs` makes folders and nodes with is not used: it opens each folder again through a procfs of its
+//! own, which is forty system calls for one that is made.
 
-use std::fs::{File, Permissions};
+use std::ffi::OsStr;
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat2};
-use nix::sys::stat::{FileStat, fstat};
+use nix::fcntl::{OFlag, OpenHow, ResolveFlag, openat, openat2};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, mkdirat, mknodat};
+use nix::unistd::symlinkat;
+use pathrs::Root;
 use pathrs::error::{Error as PathError, ErrorKind};
 use pathrs::flags::ResolverFlags;
-use pathrs::{InodeType, Root};
 
 use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
@@ -21,6 +25,40 @@ use crate::ids::RootPath;
 /// A container's root.
 #[derive(Debug)]
 pub struct RootFolder(Root);
+
+/// What [`RootFolder::create`] makes. Modes are as in mknod(2), and the umask applies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// An empty file.
+    File {
+        /// Its mode.
+        mode: u32,
+    },
+    /// A symbolic link.
+    Link {
+        /// Where it leads.
+        target: PathBuf,
+    },
+    /// A pipe with a name.
+    Fifo {
+        /// Its mode.
+        mode: u32,
+    },
+    /// A character device.
+    Character {
+        /// Its mode.
+        mode: u32,
+        /// Its number, as of makedev(3).
+        device: u64,
+    },
+    /// A block device.
+    Block {
+        /// Its mode.
+        mode: u32,
+        /// Its number, as of makedev(3).
+        device: u64,
+    },
+}
 
 impl RootFolder {
     /// From a descriptor of the folder (O_PATH is enough).
@@ -79,8 +117,15 @@ impl RootFolder {
         if let Some(fd) = self.find(path)? {
             return Ok(fd);
         }
-        let made = self.0.mkdir_all(path.as_path(), &Permissions::from_mode(mode));
-        made.map(OwnedFd::from).map_err(|error| explain("mkdir", path, &error))
+        let (parent, name) = self.make_parent(path)?;
+        let call = |errno| Error::sys(format!("mkdir({path}, in the root)"), errno);
+        match mkdirat(&parent, name, Mode::from_bits_truncate(mode)) {
+            Ok(()) | Err(Errno::EEXIST) => {}
+            Err(errno) => return Err(call(errno)),
+        }
+        // Whoever may write in the image may have put a link there meanwhile: that is no folder.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&parent, name, flags, Mode::empty()).map_err(call)
     }
 
     /// The file at `path`, made empty, with its parents, where it is missing.
@@ -91,27 +136,35 @@ impl RootFolder {
         if let Some(fd) = self.find(path)? {
             return Ok(fd);
         }
-        self.make_parent(path)?;
-        let kind = InodeType::File(Permissions::from_mode(0o644));
-        self.create(path, &kind)?;
+        self.create(path, &Node::File { mode: 0o644 })?;
         self.find(path)?.ok_or_else(|| Error::sys(format!("open({path})"), Errno::ENOENT))
     }
 
-    /// Makes a node, link or file; its parents must be there.
+    /// Makes a node, link or file, with its parents. Its folder is resolved to a descriptor first, and in that
+    /// the last name is made: no call of these follows a link there.
     ///
     /// # Errors
     /// EEXIST when something is there.
-    pub fn create(&self, path: &RootPath, kind: &InodeType) -> Result<()> {
-        self.0.create(path.as_path(), kind).map_err(|error| explain("create", path, &error))
+    pub fn create(&self, path: &RootPath, node: &Node) -> Result<()> {
+        let (parent, name) = self.make_parent(path)?;
+        let inode =
+            |kind, mode: u32, device| mknodat(&parent, name, kind, Mode::from_bits_truncate(mode), device);
+        let made = match node {
+            Node::File { mode } => inode(SFlag::S_IFREG, *mode, 0),
+            Node::Link { target } => symlinkat(target.as_path(), &parent, name),
+            Node::Fifo { mode } => inode(SFlag::S_IFIFO, *mode, 0),
+            Node::Character { mode, device } => inode(SFlag::S_IFCHR, *mode, *device),
+            Node::Block { mode, device } => inode(SFlag::S_IFBLK, *mode, *device),
+        };
+        made.map_err(|errno| Error::sys(format!("create({path}, in the root)"), errno))
     }
 
-    /// Makes the folder that `path` lies in.
-    ///
-    /// # Errors
-    /// As [`RootFolder::make_folder`].
-    pub fn make_parent(&self, path: &RootPath) -> Result<()> {
-        let parent = RootPath::new(path.as_path().parent().unwrap_or(Path::new("/")));
-        self.make_folder(&parent, 0o755).map(drop)
+    /// The folder that `path` lies in, made where it is missing, and the last name.
+    fn make_parent<'p>(&self, path: &'p RootPath) -> Result<(OwnedFd, &'p OsStr)> {
+        let (Some(parent), Some(name)) = (path.as_path().parent(), path.as_path().file_name()) else {
+            return Err(Error::sys(format!("create({path}, in the root)"), Errno::EEXIST));
+        };
+        Ok((self.make_folder(&RootPath::new(parent), 0o755)?, name))
     }
 
     /// What is at `path` itself, a last link not followed.

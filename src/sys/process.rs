@@ -191,7 +191,7 @@ impl Stat {
 /// When the file cannot be read for another reason, or is not what a kernel writes.
 pub fn stat(proc: &Path, pid: i32) -> Result<Option<Stat>> {
     let path = proc.join(pid.to_string()).join("stat");
-    match std::fs::read(&path) {
+    match super::file::read(&path) {
         Ok(text) => match parse_stat(&text) {
             Some(stat) => Ok(Some(stat)),
             None => Err(Error::new(format!("{} is not what a kernel writes", path.display()))),

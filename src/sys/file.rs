@@ -1,0 +1,46 @@
+//! Reading whole files in as few system calls as it takes. Any process, with the caller's privilege.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Room for a file of the kernel's, most of which are far shorter.
+const USUAL: usize = 4096;
+
+/// A whole file of unknown length, as those of procfs and cgroup file systems are: `std::fs::read` asks
+/// for their length, which is 0, and then feels its way with many short reads.
+///
+/// # Errors
+/// As `std::fs::read`.
+pub fn read(path: impl AsRef<Path>) -> std::io::Result<Vec<u8>> {
+    read_up_to(&File::open(path)?, u64::MAX, USUAL)
+}
+
+/// What is left of an open file, up to `limit` bytes, most likely `expected`.
+///
+/// # Errors
+/// As `read_to_end`.
+pub fn read_up_to(file: &File, limit: u64, expected: usize) -> std::io::Result<Vec<u8>> {
+    // One byte more, so that the end is seen without growing.
+    let mut content = Vec::with_capacity(expected.saturating_add(1));
+    file.take(limit).read_to_end(&mut content)?;
+    Ok(content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_read_whole_whatever_length_was_expected_and_never_beyond_the_limit() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let content: Vec<u8> = (0..20_000u32).map(|number| number as u8).collect();
+        std::fs::write(file.path(), &content).unwrap();
+        assert_eq!(read(file.path()).unwrap(), content);
+        let open = || File::open(file.path()).unwrap();
+        assert_eq!(read_up_to(&open(), u64::MAX, 0).unwrap(), content);
+        assert_eq!(read_up_to(&open(), 100, 20_000).unwrap(), content[..100]);
+        assert_eq!(read_up_to(&open(), u64::MAX, 19_999).unwrap(), content);
+        assert!(read("/proc/self/stat").unwrap().ends_with(b"\n"));
+    }
+}
