@@ -1,0 +1,141 @@
+//! A candidate: how its commands are written, started and timed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Result;
+use super::bundle::Bundles;
+
+/// A runtime, or the floor, which takes programs instead of bundles.
+pub struct Runtime {
+    /// As in the tables.
+    pub name: String,
+    program: PathBuf,
+    options: Vec<String>,
+    floor: Option<Floor>,
+}
+
+struct Floor {
+    root: PathBuf,
+    state: PathBuf,
+}
+
+/// What is done with a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// `run`, to its end and removal.
+    Run,
+    /// `create`.
+    Create,
+    /// `start`.
+    Start,
+    /// `exec` of `/bin/true`.
+    Exec,
+    /// `delete --force`.
+    Delete,
+}
+
+impl Verb {
+    /// As on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verb::Run => "run",
+            Verb::Create => "create",
+            Verb::Start => "start",
+            Verb::Exec => "exec",
+            Verb::Delete => "delete",
+        }
+    }
+}
+
+impl Runtime {
+    /// The kernel's own price.
+    pub fn floor(program: &Path, bundles: &Bundles) -> Runtime {
+        let floor = Floor { root: bundles.root(), state: bundles.state() };
+        Runtime { name: "floor".into(), program: program.into(), options: Vec::new(), floor: Some(floor) }
+    }
+
+    /// From `PROGRAM`, or `NAME=PROGRAM OPTION…`.
+    pub fn parse(words: &str) -> Result<Runtime> {
+        let (name, command) = words.split_once('=').map_or((None, words), |(name, rest)| (Some(name), rest));
+        let mut command = command.split_whitespace().map(str::to_owned);
+        let program = find(&command.next().ok_or("an empty runtime")?)?;
+        let own = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(Runtime {
+            name: name.map_or(own, str::to_owned),
+            program,
+            options: command.collect(),
+            floor: None,
+        })
+    }
+
+    /// Whether it is the floor.
+    pub fn is_floor(&self) -> bool {
+        self.floor.is_some()
+    }
+
+    /// The whole command, silent. `bundle` is for `run` and `create`.
+    pub fn command(&self, verb: Verb, id: &str, bundle: &Path) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(&self.options).arg(verb.name());
+        match (&self.floor, verb) {
+            (Some(_), Verb::Create) if bundle.ends_with("sleep") => command.args([id, "/bin/sleep", "1000"]),
+            (Some(_), Verb::Run | Verb::Create | Verb::Exec) => command.args([id, "/bin/true"]),
+            (None, Verb::Run | Verb::Create) => command.arg("--bundle").arg(bundle).arg(id),
+            (None, Verb::Exec) => command.args([id, "/bin/true"]),
+            (None, Verb::Delete) => command.args(["--force", id]),
+            (_, Verb::Start | Verb::Delete) => command.arg(id),
+        };
+        if let Some(floor) = &self.floor {
+            command.env("FLOOR_ROOTFS", &floor.root).env("FLOOR_STATE", &floor.state);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    /// Starts a command.
+    pub fn start(&self, verb: Verb, id: &str, bundle: &Path) -> Result<Child> {
+        Ok(self.command(verb, id, bundle).spawn().map_err(|error| format!("{:?}: {error}", self.program))?)
+    }
+
+    /// Runs a command; the time from before its start to its end.
+    pub fn time(&self, verb: Verb, id: &str, bundle: &Path) -> Result<Duration> {
+        let mut command = self.command(verb, id, bundle);
+        let begin = Instant::now();
+        let status = command.status()?;
+        let took = begin.elapsed();
+        match status.success() {
+            true => Ok(took),
+            false => Err(self.words_of(command, verb, status).into()),
+        }
+    }
+
+    /// Runs a command that has failed once more, for what it says.
+    fn words_of(&self, mut command: Command, verb: Verb, status: ExitStatus) -> String {
+        let said = command.stderr(Stdio::piped()).output().map(|output| output.stderr).unwrap_or_default();
+        let said = String::from_utf8_lossy(&said);
+        format!("{} {}: {status}: {}", self.name, verb.name(), said.lines().next().unwrap_or_default())
+    }
+
+    /// Peak memory of a command in KiB, asked of the floor program: a small parent, for a child that is not its own
+    /// program yet counts as large as its parent.
+    pub fn peak(&self, floor: &Runtime, verb: Verb, id: &str, bundle: &Path) -> Result<u64> {
+        let inner = self.command(verb, id, bundle);
+        let mut outer = Command::new(&floor.program);
+        outer.arg("rss").arg(inner.get_program()).args(inner.get_args());
+        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = outer.stdin(Stdio::null()).output()?;
+        Ok(String::from_utf8(output.stdout)?.trim().parse().unwrap_or(0))
+    }
+}
+
+/// The path of a program: what has no slash is looked for on the PATH.
+fn find(program: &str) -> Result<PathBuf> {
+    if program.contains('/') {
+        return Ok(program.into());
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|folder| folder.join(program)).find(|path| path.is_file());
+    Ok(found.ok_or_else(|| format!("{program} is not on the PATH"))?)
+}
