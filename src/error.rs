@@ -59,6 +59,8 @@ struct Parts {
     why: String,
     hint: Option<String>,
     errno: Option<i32>,
+    #[serde(default)]
+    code: Option<u8>,
 }
 
 impl Error {
@@ -110,6 +112,17 @@ impl Error {
     pub fn kind(mut self, kind: Kind) -> Error {
         self.0.kind = kind;
         self
+    }
+
+    /// Sets the exit code, where callers tell failures apart by it (`isolate tenant`). The innermost wins.
+    pub fn code(mut self, code: u8) -> Error {
+        self.0.code.get_or_insert(code);
+        self
+    }
+
+    /// The exit code it was given.
+    pub fn get_code(&self) -> Option<i32> {
+        self.0.code.map(i32::from)
     }
 
     /// The error as bytes, for a message from the child to the runtime.

@@ -64,7 +64,7 @@ fn run_helper(program: &str, pid: i32, maps: &[IdMap]) -> Result<()> {
 /// # Errors
 /// EINVAL where the filesystem cannot be id-mapped.
 pub fn show_through(tree: &OwnedFd, map: &MountIdMap) -> Result<()> {
-    let namespace = user_namespace(map)?;
+    let namespace = user_namespace(&map.uid, &map.gid, MapWriter::Direct)?;
     let depth = if map.recursive { Depth::All } else { Depth::One };
     mount::set_id_map(tree, depth, &namespace).map_err(|errno| {
         let error = Error::sys("mount_setattr(MOUNT_ATTR_IDMAP)", errno);
@@ -75,7 +75,11 @@ pub fn show_through(tree: &OwnedFd, map: &MountIdMap) -> Result<()> {
     })
 }
 
-fn user_namespace(map: &MountIdMap) -> Result<OwnedFd> {
+/// A user namespace with these maps, made by a process that does nothing else and ends.
+///
+/// # Errors
+/// As [`write`]; or the kernel lets the caller make no user namespace.
+pub fn user_namespace(uid: &[IdMap], gid: &[IdMap], writer: MapWriter) -> Result<OwnedFd> {
     let (ours, theirs) = socket::seqpacket_pair()?;
     let Cloned::Parent { pid, pidfd } = clone(libc::CLONE_NEWUSER as u64, None, Parent::Caller)? else {
         drop(ours);
@@ -84,7 +88,7 @@ fn user_namespace(map: &MountIdMap) -> Result<OwnedFd> {
         exit_now(0)
     };
     drop(theirs);
-    let opened = write(pid, &map.uid, &map.gid, MapWriter::Direct).and_then(|()| {
+    let opened = write(pid, uid, gid, writer).and_then(|()| {
         let path = format!("/proc/{pid}/ns/user");
         namespace::open_kind(Path::new(&path), libc::CLONE_NEWUSER as u64)
     });

@@ -19,7 +19,7 @@ mod child;
 mod copy_up;
 mod devices;
 pub mod hooks;
-mod idmaps;
+pub mod idmaps;
 mod listener;
 mod mounts;
 mod placement;

@@ -4,7 +4,7 @@ use clap::{ArgMatches, Command};
 
 use super::{
     completion, create, delete, exec, features, global, help, kill, list, man, pause, plan, ps, resume, run,
-    spec, start, state, try_,
+    spec, start, state, tenant, try_,
 };
 use crate::container::Runtime;
 use crate::error::Result;
@@ -46,6 +46,7 @@ pub const COMMANDS: &[Entry] = &[
     entry!("resume", resume),
     entry!("delete", delete),
     entry!("try", try_),
+    entry!("tenant", tenant),
     entry!("plan", plan),
     entry!("spec", spec),
     entry!("features", features),
@@ -56,6 +57,7 @@ pub const COMMANDS: &[Entry] = &[
 
 /// The entry called `name`.
 pub fn find(name: &str) -> Option<&'static Entry> {
+    let name = if name == tenant::ALIAS { tenant::NAME } else { name };
     COMMANDS.iter().find(|entry| entry.name == name)
 }
 

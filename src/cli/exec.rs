@@ -85,6 +85,7 @@ fn options(matches: &ArgMatches) -> Result<ExecOptions> {
         cgroup: arg::texts(matches, "cgroup"),
         ignore_paused: matches.get_flag("ignore-paused"),
         no_subreaper: matches.get_flag("no-subreaper"),
+        privilege: container::Privilege::Config,
     };
     match options.process.is_none() && options.args.is_empty() {
         true => Err(Error::new("process args cannot be empty").hint("name a program, or use --process FILE")),

@@ -41,8 +41,16 @@ pub fn run(matches: &ArgMatches, _runtime: &Runtime) -> Result<i32> {
 fn pages() -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut tree = commands::tree().disable_help_subcommand(true);
     tree.build();
-    let commands = tree.get_subcommands().filter(|command| !command.is_hide_set());
-    std::iter::once(&tree).chain(commands).map(page).collect()
+    let mut pages = vec![];
+    add_pages(&tree, &mut pages)?;
+    Ok(pages)
+}
+
+/// The page of `command` and those of its subcommands that are not hidden.
+fn add_pages(command: &Command, pages: &mut Vec<(String, Vec<u8>)>) -> io::Result<()> {
+    pages.push(page(command)?);
+    let mut below = command.get_subcommands().filter(|command| !command.is_hide_set());
+    below.try_for_each(|command| add_pages(command, pages))
 }
 
 fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
@@ -59,7 +67,7 @@ fn page(command: &Command) -> io::Result<(String, Vec<u8>)> {
         man.render_subcommands_section(&mut text)?;
     }
     examples(command).to_writer(&mut text)?;
-    if command.has_subcommands() {
+    if name == "isolate" {
         general().to_writer(&mut text)?;
     } else {
         Roff::new().control("SH", ["SEE ALSO"]).text([roman("isolate(1)")]).to_writer(&mut text)?;

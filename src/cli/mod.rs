@@ -27,6 +27,7 @@ mod list;
 mod man;
 mod pause;
 mod plan;
+mod progress;
 mod ps;
 mod resume;
 mod run;
@@ -34,6 +35,7 @@ mod several;
 mod spec;
 mod start;
 mod state;
+mod tenant;
 mod try_;
 mod usage;
 
@@ -47,7 +49,8 @@ use usage::Parsed;
 /// anywhere in the arguments is enough, since doing it needlessly does no harm.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let joins = args.iter().any(|arg| ["create", "run", "exec", "try"].iter().any(|name| arg == name));
+    let joins =
+        args.iter().any(|arg| ["create", "run", "exec", "try", "tenant", "t"].iter().any(|name| arg == name));
     match if joins { executable::protect() } else { Ok(()) } {
         Ok(()) => run_command(args),
         Err(error) => failed(&error, Log::Absent, 1),
@@ -108,6 +111,12 @@ fn dispatch(global: Global) -> Result<i32, (Error, i32)> {
     let entry = name.to_str().and_then(commands::find);
     let entry = entry.ok_or_else(|| usage(help::unknown(&name.to_string_lossy())))?;
     let runtime = global.runtime.map_err(usage)?;
+    if entry.name == tenant::NAME {
+        return tenant::dispatch(args, &runtime).map_err(|error| {
+            let code = error.get_code().unwrap_or(1);
+            (error, code)
+        });
+    }
     match usage::parse(commands::parser(entry), args).map_err(usage)? {
         Parsed::Help(text) => print(text.trim_end()).map_err(usage),
         Parsed::Matches(matches) => (entry.run)(&matches, &runtime).map_err(|error| {

@@ -2,11 +2,10 @@
 //! privilege.
 
 use std::io::IsTerminal;
-use std::time::{Duration, Instant};
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
-use indicatif::{HumanBytes, ProgressBar};
 
+use super::progress::Progress;
 use crate::container::{self, CreateOptions, RunOptions, Runtime};
 use crate::error::{Error, Explain, Kind, Result};
 use crate::host::probe;
@@ -176,7 +175,7 @@ fn live(request: &Request<'_>) -> Result<i32> {
 }
 
 fn fill(request: &Request<'_>, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
-    let mut progress = Progress::new();
+    let mut progress = Progress::new("preparing the root");
     let mut watch = |what: &str, bytes: u64| {
         progress.show(what, bytes);
         interrupt.check()
@@ -280,43 +279,6 @@ fn print(text: &str) -> Result<i32> {
             Err(Error::io("write(stdout)", &error))
         }
         _ => Ok(0),
-    }
-}
-
-/// A line on standard error while work is long and somebody looks at it. It starts no thread: the process
-/// clones later.
-struct Progress {
-    bar: Option<ProgressBar>,
-    since: Instant,
-    shown: Instant,
-}
-
-impl Progress {
-    fn new() -> Progress {
-        let now = Instant::now();
-        Progress { bar: None, since: now, shown: now }
-    }
-
-    fn show(&mut self, what: &str, bytes: u64) {
-        let now = Instant::now();
-        if now - self.since < Duration::from_millis(500) || now - self.shown < Duration::from_millis(100) {
-            return;
-        }
-        if !std::io::stderr().is_terminal() {
-            return;
-        }
-        self.shown = now;
-        let bar = self.bar.get_or_insert_with(ProgressBar::new_spinner);
-        // Names are hostile: no control character reaches the terminal.
-        let name: String = what.chars().filter(|c| !c.is_control()).take(60).collect();
-        bar.set_message(format!("preparing the root: {} {name}", HumanBytes(bytes)));
-        bar.tick();
-    }
-
-    fn clear(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish_and_clear();
-        }
     }
 }
 

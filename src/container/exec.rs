@@ -16,7 +16,7 @@ use super::foreground::{self, Init, Signals, Subreaper};
 use super::query::{read, shown, status};
 use super::start::refuse_dead;
 use super::terminal::Terminal;
-use super::{ExecOptions, Runtime, Status};
+use super::{ExecOptions, Privilege, Runtime, Status};
 use crate::apply::{self, Joined, Made, Work};
 use crate::cgroup::Cgroup;
 use crate::error::{Call, Error, Explain, Kind, Result};
@@ -95,7 +95,7 @@ fn wanted_process(spec: &Spec, options: &ExecOptions) -> Result<Process> {
     if let Some(cwd) = &options.cwd {
         process.set_cwd(cwd.into());
     }
-    process.env_mut().get_or_insert_default().extend(options.env.iter().cloned());
+    add_variables(process.env_mut().get_or_insert_default(), &options.env);
     set_user(&mut process, options);
     if options.no_new_privs {
         process.set_no_new_privileges(Some(true));
@@ -106,8 +106,27 @@ fn wanted_process(spec: &Spec, options: &ExecOptions) -> Result<Process> {
     if let Some(label) = &options.process_label {
         process.set_selinux_label(Some(label.clone()));
     }
+    if options.privilege == Privilege::BoundingOnly {
+        keep_bounding_set(&mut process);
+    }
     add_capabilities(&mut process, &options.caps)?;
     Ok(process)
+}
+
+/// One that is there already is replaced: programs differ in which of two they see.
+fn add_variables(env: &mut Vec<String>, more: &[String]) {
+    let name = |variable: &str| variable.split_once('=').map_or(variable, |(name, _)| name).to_owned();
+    for variable in more {
+        env.retain(|other| name(other) != name(variable));
+        env.push(variable.clone());
+    }
+}
+
+fn keep_bounding_set(process: &mut Process) {
+    let mut sets = no_capabilities();
+    let bounding = process.capabilities().as_ref().and_then(|sets| sets.bounding().clone());
+    sets.set_bounding(Some(bounding.unwrap_or_default()));
+    process.set_capabilities(Some(sets));
 }
 
 fn set_user(process: &mut Process, options: &ExecOptions) {

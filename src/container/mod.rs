@@ -91,6 +91,16 @@ pub struct RunOptions {
     pub keep: bool,
 }
 
+/// Which of the config's capabilities a program of `exec` begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Privilege {
+    /// Those of the config.
+    #[default]
+    Config,
+    /// None; it may gain those of the bounding set by set-user-id programs.
+    BoundingOnly,
+}
+
 /// What `exec` runs and how.
 #[derive(Debug, Clone, Default)]
 pub struct ExecOptions {
@@ -132,6 +142,8 @@ pub struct ExecOptions {
     pub ignore_paused: bool,
     /// `--no-subreaper`.
     pub no_subreaper: bool,
+    /// For callers inside the program that run it as an ordinary user of the container.
+    pub privilege: Privilege,
 }
 
 /// What a container is doing. Derived from the kernel, never stored.

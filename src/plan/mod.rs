@@ -24,7 +24,7 @@ pub mod seccomp;
 mod step;
 
 pub use compile::{Options, Start, compile, compile_exec};
-pub use ids::IdMap;
+pub use ids::{IdMap, writer as map_writer};
 pub use mounts::may_cover_procfs;
 pub use process::hooks;
 pub use step::*;

@@ -3,7 +3,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::path::Path;
 
@@ -40,7 +40,7 @@ pub fn clone_tree_at(fd: impl AsFd, depth: Depth) -> Result<OwnedFd, Errno> {
     open_tree(fd.as_fd().as_raw_fd(), c"", depth, libc::AT_EMPTY_PATH)
 }
 
-fn open_tree(folder: i32, name: &std::ffi::CStr, depth: Depth, flags: i32) -> Result<OwnedFd, Errno> {
+fn open_tree(folder: i32, name: &CStr, depth: Depth, flags: i32) -> Result<OwnedFd, Errno> {
     let recursive = if depth == Depth::All { libc::AT_RECURSIVE } else { 0 };
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | (recursive | flags) as u32;
     // SAFETY: `name` is a NUL-terminated string that outlives the call.
@@ -126,17 +126,30 @@ pub fn mount_at(target: impl AsFd, fstype: &str, source: &str, flags: u64, data:
 /// # Errors
 /// The errno of the first call that failed.
 pub fn new_empty_folder() -> Result<OwnedFd, Errno> {
-    // SAFETY: the name is NUL-terminated.
-    let context =
-        Errno::result(unsafe { libc::syscall(libc::SYS_fsopen, c"tmpfs".as_ptr(), libc::FSOPEN_CLOEXEC) })?;
-    // SAFETY: the call returned a new descriptor that nobody else owns.
-    let context = unsafe { OwnedFd::from_raw_fd(context as i32) };
-    for (key, value) in [(c"nr_inodes", c"2"), (c"nr_blocks", c"1"), (c"mode", c"0755")] {
-        configure(&context, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr())?;
-    }
-    configure(&context, FSCONFIG_CMD_CREATE, std::ptr::null(), std::ptr::null())?;
+    let options = [(c"nr_inodes", c"2"), (c"nr_blocks", c"1"), (c"mode", c"0755")];
     let attributes =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
+    new_filesystem(c"tmpfs", &options, attributes)
+}
+
+/// A detached mount of a new filesystem, with its options as text (a word without a value has an empty one) and
+/// MOUNT_ATTR_ bits. Its files belong to the caller's user namespace.
+///
+/// # Errors
+/// The errno of the first call that failed.
+pub fn new_filesystem(fstype: &CStr, options: &[(&CStr, &CStr)], attributes: u64) -> Result<OwnedFd, Errno> {
+    // SAFETY: the name is NUL-terminated.
+    let context =
+        Errno::result(unsafe { libc::syscall(libc::SYS_fsopen, fstype.as_ptr(), libc::FSOPEN_CLOEXEC) })?;
+    // SAFETY: the call returned a new descriptor that nobody else owns.
+    let context = unsafe { OwnedFd::from_raw_fd(context as i32) };
+    for (key, value) in options {
+        match value.is_empty() {
+            true => configure(&context, FSCONFIG_SET_FLAG, key.as_ptr(), std::ptr::null())?,
+            false => configure(&context, FSCONFIG_SET_STRING, key.as_ptr(), value.as_ptr())?,
+        }
+    }
+    configure(&context, FSCONFIG_CMD_CREATE, std::ptr::null(), std::ptr::null())?;
     // SAFETY: the call takes a descriptor that is open, and numbers.
     let fd =
         unsafe { libc::syscall(libc::SYS_fsmount, context.as_raw_fd(), libc::FSMOUNT_CLOEXEC, attributes) };
@@ -145,6 +158,8 @@ pub fn new_empty_folder() -> Result<OwnedFd, Errno> {
     Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
+/// linux/mount.h, enum fsconfig_command.
+const FSCONFIG_SET_FLAG: u32 = 0;
 /// linux/mount.h, enum fsconfig_command.
 const FSCONFIG_SET_STRING: u32 = 1;
 /// linux/mount.h, enum fsconfig_command.

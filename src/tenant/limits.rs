@@ -12,7 +12,7 @@ use crate::tenant::settings::{DEFAULT_MEMORY, DEFAULT_PIDS, Limit, Settings};
 use crate::tenant::size;
 
 /// The period of CPU quotas in microseconds: the kernel's default.
-const PERIOD: u64 = 100_000;
+pub(super) const PERIOD: u64 = 100_000;
 
 /// Whether cgroups may be used at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,7 +101,7 @@ impl Limits {
 }
 
 /// Whether a limit of `controller` can be set; if not, why.
-fn check(host: &Host, cgroups: Cgroups, controller: &str) -> Result<(), String> {
+pub(super) fn check(host: &Host, cgroups: Cgroups, controller: &str) -> Result<(), String> {
     if cgroups == Cgroups::Disabled {
         return Err("cgroups are disabled by --cgroup-manager".to_owned());
     }

@@ -1,17 +1,36 @@
 //! What an operator thinks in. It only writes an OCI Spec and drives [`crate::container`].
 //!
-//! Pure: [`size`], [`settings`], [`template`], [`ids`], [`limits`], [`users`], [`seccomp`], [`spec`].
-//! Acting, in the runtime process with the caller's privilege: [`rootfs`] (every path inside a root that is
-//! being built), [`skeleton`], [`archive`], [`unpack`], [`image`], [`tree`], [`source`], [`workspace`],
-//! [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants build on the
-//! same files: a template becomes a root the same way, settings become a Spec the same way.
+//! Pure: [`size`], [`settings`], [`template`], [`ids`], [`limits`], [`users`], [`seccomp`], [`spec`], and for lasting
+//! tenants [`name`], [`config`], [`compile`], [`ranges`].
+//!
+//! Acting, in the runtime process with the caller's privilege. What a root is made of: [`rootfs`] (every path inside a
+//! root that is being built), [`skeleton`], [`archive`], [`unpack`], [`image`], [`tree`], [`source`]. Disposable systems:
+//! [`workspace`], [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants:
+//! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`layers`] (the root put together),
+//! [`identity`], [`birth`] and [`death`], [`launch`] and [`keeper`], [`halt`], [`look`], [`enter`].
 
 pub mod archive;
+pub mod audit;
+pub mod birth;
+pub mod compile;
+pub mod config;
+pub mod death;
+pub mod enter;
+pub mod estate;
+pub mod halt;
+pub mod identity;
 pub mod ids;
 pub mod image;
 pub mod interrupt;
+pub mod keeper;
+pub mod launch;
+pub mod layers;
 pub mod limits;
+pub mod lock;
+pub mod look;
+pub mod name;
 pub mod prepare;
+pub mod ranges;
 pub mod remove;
 pub mod rootfs;
 pub mod seccomp;
@@ -20,6 +39,7 @@ pub mod size;
 pub mod skeleton;
 pub mod source;
 pub mod spec;
+pub mod stock;
 pub mod template;
 pub mod tree;
 pub mod unpack;

@@ -75,7 +75,7 @@ pub fn prepare(request: &Request<'_>, workspace: &Workspace, watch: &mut Watch<'
     DirBuilder::new().mode(0o700).create(&path).call(|| format!("mkdir({path:?})"))?;
     let mut rootfs = Rootfs::open(&path, workspace.owners().clone())?;
     let mut space = space(&path)?;
-    let (defaults, left_out) = fill(request, &mut rootfs, &mut space, watch)?;
+    let (defaults, left_out) = fill(request.template, request.source, &mut rootfs, &mut space, watch)?;
     watch("", 0)?;
     let name = workspace.id().as_str();
     let binds = skeleton::build(request.template, &mut rootfs)?;
@@ -106,14 +106,14 @@ pub fn prepare(request: &Request<'_>, workspace: &Workspace, watch: &mut Watch<'
 }
 
 /// Brings the tree, if the template has one.
-fn fill(
-    request: &Request<'_>,
+pub(super) fn fill(
+    template: &Template,
+    source: Option<&Source>,
     rootfs: &mut Rootfs,
     space: &mut Space,
     watch: &mut Watch<'_>,
 ) -> Result<(Defaults, LeftOut)> {
-    let template = request.template;
-    match (request.source, template.root) {
+    match (source, template.root) {
         (Some(source), _) => source::bring(source, rootfs, space, watch),
         (None, RootKind::Skeleton) => Ok(Default::default()),
         (None, RootKind::Busybox) => skeleton::add_busybox(template, rootfs).map(|()| Default::default()),
@@ -129,7 +129,7 @@ fn fill(
 }
 
 /// Three quarters of what is free: the rest of the host goes on while a hostile archive unpacks.
-fn space(path: &Path) -> Result<Space> {
+pub(super) fn space(path: &Path) -> Result<Space> {
     let found = nix::sys::statvfs::statvfs(path).call(|| format!("statvfs({path:?})"))?;
     let free = found.blocks_available().saturating_mul(found.fragment_size());
     Ok(Space { bytes: free / 4 * 3, files: FILES })
@@ -143,7 +143,7 @@ fn find_user(settings: &Settings, defaults: &Defaults, rootfs: &Rootfs) -> Resul
 }
 
 /// The image-spec also knows `NAME:GROUP`; the group of a name is the one that its passwd line gives.
-fn image_user(text: &str) -> Result<UserName> {
+pub(super) fn image_user(text: &str) -> Result<UserName> {
     let name_only = || settings::parse_user(text.split(':').next().unwrap_or_default());
     settings::parse_user(text).or_else(|_| name_only()).at(|| "the image's user")
 }
@@ -170,7 +170,16 @@ fn command(
     if !request.settings.command.is_empty() {
         return Ok(request.settings.command.clone());
     }
-    let shells = &request.template.shell;
+    match find_shell(request.template, rootfs, binds)? {
+        Some(shell) => Ok(vec![shell]),
+        None if !defaults.command.is_empty() => Ok(defaults.command.clone()),
+        None => Err(Error::new("there is no shell in the root").hint("name a command after --")),
+    }
+}
+
+/// The first shell of the template that is there.
+pub(super) fn find_shell(template: &Template, rootfs: &Rootfs, binds: &[String]) -> Result<Option<String>> {
+    let shells = &template.shell;
     let found = match binds.is_empty() {
         true => shells.iter().find(|shell| rootfs.is_program(&RootPath::new(shell))),
         // Its programs are the host's, and not in the root before the mounts are.
@@ -179,24 +188,20 @@ fn command(
             shells.iter().find(|shell| rootfs::is_program(&root, Path::new(shell)))
         }
     };
-    match found {
-        Some(shell) => Ok(vec![shell.clone()]),
-        None if !defaults.command.is_empty() => Ok(defaults.command.clone()),
-        None => Err(Error::new("there is no shell in the root").hint("name a command after --")),
-    }
+    Ok(found.cloned())
 }
 
-fn template_env(template: &Template, image: Vec<String>) -> Vec<String> {
+pub(super) fn template_env(template: &Template, image: Vec<String>) -> Vec<String> {
     let own = template.env.iter().map(|(name, value)| format!("{name}={value}"));
     image.into_iter().chain(own).collect()
 }
 
-fn nofile() -> Result<u64> {
+pub(super) fn nofile() -> Result<u64> {
     use nix::sys::resource::{Resource, getrlimit};
     getrlimit(Resource::RLIMIT_NOFILE).map(|(_, hard)| hard).call(|| "getrlimit(RLIMIT_NOFILE)")
 }
 
-fn cgroups(runtime: &Runtime) -> Cgroups {
+pub(super) fn cgroups(runtime: &Runtime) -> Cgroups {
     match runtime.cgroup_manager {
         CgroupManager::Disabled => Cgroups::Disabled,
         CgroupManager::Cgroupfs | CgroupManager::Systemd => Cgroups::Host,
@@ -217,7 +222,7 @@ fn write_config(path: &Path, spec: &oci_spec::runtime::Spec) -> Result<()> {
     file.and_then(|mut file| file.write_all(&text)).call(|| format!("write({path:?})"))
 }
 
-fn left_out_warning(left_out: LeftOut) -> Option<String> {
+pub(super) fn left_out_warning(left_out: LeftOut) -> Option<String> {
     let parts =
         [(left_out.devices, "device nodes"), (left_out.unknown, "sockets or entries of unknown type")];
     let parts: Vec<String> =

@@ -175,6 +175,11 @@ impl Rootfs {
         is_program(&self.root, path.relative())
     }
 
+    /// Whether `path`, links followed inside the root, is a folder.
+    pub fn is_folder(&self, path: &RootPath) -> bool {
+        self.open_at(path, OpenFlags::O_PATH | OpenFlags::O_DIRECTORY).is_ok()
+    }
+
     /// Gives every directory its mode and time, deepest first.
     ///
     /// # Errors

@@ -97,18 +97,58 @@ const PERSONALITIES: [u64; 4] = [0, 8, 0x2_0000, 0xffff_ffff];
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 
+/// What a system with an init needs besides: mounts and namespaces of its own, its name, its end. All of it acts
+/// within the tenant's user namespace only.
+const OF_SYSTEMS: &[&str] = &[
+    "clone",
+    "fsconfig",
+    "fsmount",
+    "fsopen",
+    "fspick",
+    "listmount",
+    "mount",
+    "mount_setattr",
+    "move_mount",
+    "open_by_handle_at",
+    "open_tree",
+    "pivot_root",
+    "reboot",
+    "setdomainname",
+    "sethostname",
+    "setns",
+    "statmount",
+    "umount2",
+    "unshare",
+    "add_key",
+    "keyctl",
+    "vhangup",
+    "fanotify_mark",
+];
+
+/// The `linux.seccomp` object of a system with an init: the list for disposable ones, and what such a system needs.
+pub fn system_profile() -> Value {
+    let refused: Vec<&&str> = REFUSED.iter().filter(|name| !OF_SYSTEMS.contains(name)).collect();
+    build(&[ALLOWED, OF_SYSTEMS].concat(), &refused, &[])
+}
+
 /// The `linux.seccomp` object.
 pub fn profile() -> Value {
+    // No namespace of its own: see below.
+    let clone = json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [
+        {"index": 0, "value": CLONE_NEW_ANY, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]});
+    build(ALLOWED, &REFUSED.iter().collect::<Vec<_>>(), &[clone])
+}
+
+fn build(allowed: &[&str], refused: &[&&str], more: &[Value]) -> Value {
     let mut rules = vec![
-        json!({"names": ALLOWED, "action": "SCMP_ACT_ALLOW"}),
-        json!({"names": REFUSED, "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM}),
+        json!({"names": allowed, "action": "SCMP_ACT_ALLOW"}),
+        json!({"names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM}),
         // clone3 keeps its flags in memory, where no filter can look: ENOSYS makes libc use clone.
         json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS}),
-        json!({"names": ["clone"], "action": "SCMP_ACT_ALLOW", "args": [
-            {"index": 0, "value": CLONE_NEW_ANY, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ"}]}),
         json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
             {"index": 0, "value": AF_VSOCK, "op": "SCMP_CMP_NE"}]}),
     ];
+    rules.extend(more.iter().cloned());
     rules.extend(PERSONALITIES.map(|value| {
         json!({"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [
             {"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]})

@@ -145,9 +145,7 @@ fn is_static_program(bytes: &[u8]) -> bool {
 /// # Errors
 /// The call that failed.
 pub fn add_identity(settings: &Settings, hostname: &str, rootfs: &mut Rootfs) -> Result<()> {
-    for (path, mode) in [("/proc", 0o555), ("/sys", 0o555), ("/dev", 0o755), ("/etc", 0o755)] {
-        rootfs.directory(&RootPath::new(path), Meta::root(mode))?;
-    }
+    add_mount_points(rootfs)?;
     let hosts =
         format!("127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\n127.0.1.1 {hostname}\n");
     let resolv = match settings.net {
@@ -158,6 +156,17 @@ pub fn add_identity(settings: &Settings, hostname: &str, rootfs: &mut Rootfs) ->
         [("/etc/hostname", format!("{hostname}\n")), ("/etc/hosts", hosts), ("/etc/resolv.conf", resolv)];
     for (path, text) in files {
         rootfs.file(&RootPath::new(path), Meta::root(0o644), &mut text.as_bytes()).at(|| path)?;
+    }
+    Ok(())
+}
+
+/// The folders every system has things mounted on, and `/etc`.
+///
+/// # Errors
+/// The call that failed.
+pub fn add_mount_points(rootfs: &mut Rootfs) -> Result<()> {
+    for (path, mode) in [("/proc", 0o555), ("/sys", 0o555), ("/dev", 0o755), ("/etc", 0o755)] {
+        rootfs.directory(&RootPath::new(path), Meta::root(mode))?;
     }
     Ok(())
 }

@@ -16,10 +16,10 @@ use crate::tenant::settings::{Access, BindIds, Net, Settings};
 use crate::tenant::users::User;
 
 /// The version of the specification the Spec follows: the least that has all of its fields.
-const OCI_VERSION: &str = "1.0.2";
+pub(super) const OCI_VERSION: &str = "1.0.2";
 
 /// Open files: what podman gives, within the host's hard limit.
-const NOFILE: u64 = 1_048_576;
+pub(super) const NOFILE: u64 = 1_048_576;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -36,7 +36,7 @@ const CAPABILITIES: [&str; 9] = [
 ];
 
 /// What podman masks.
-const MASKED: [&str; 13] = [
+pub(super) const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
@@ -126,7 +126,7 @@ pub fn compile(settings: &Settings, prepared: &Prepared, host: &Host) -> Result<
     Ok(Compiled { spec, warnings: limits.warnings })
 }
 
-fn check_user(prepared: &Prepared) -> Result<()> {
+pub(super) fn check_user(prepared: &Prepared) -> Result<()> {
     let user = &prepared.user;
     for (kind, map, id) in [("user", &prepared.ids.uids, user.uid), ("group", &prepared.ids.gids, user.gid)] {
         if ids::outside(map, id).is_none() {
@@ -158,7 +158,7 @@ fn process(settings: &Settings, prepared: &Prepared) -> Value {
 
 /// Further groups, as far as they are mapped; none where the caller alone is, for it may not call setgroups
 /// then (user_namespaces(7)).
-fn groups(prepared: &Prepared) -> Vec<u32> {
+pub(super) fn groups(prepared: &Prepared) -> Vec<u32> {
     let user = &prepared.user;
     if prepared.ids.gids.iter().map(|range| u64::from(range.count)).sum::<u64>() < 2 {
         return vec![];
@@ -174,7 +174,7 @@ fn capabilities(user: &User) -> Value {
 }
 
 /// Later ones replace earlier ones of the same name.
-fn environment(settings: &Settings, prepared: &Prepared) -> Vec<String> {
+pub(super) fn environment(settings: &Settings, prepared: &Prepared) -> Vec<String> {
     let user = &prepared.user;
     let mut env = vec![PATH.to_owned(), format!("HOME={}", user.home), "LANG=C.UTF-8".to_owned()];
     env.push("container=isolate".to_owned());
@@ -191,7 +191,7 @@ fn environment(settings: &Settings, prepared: &Prepared) -> Vec<String> {
     env
 }
 
-fn mounts(settings: &Settings, prepared: &Prepared, limits: &Limits) -> Vec<Value> {
+pub(super) fn mounts(settings: &Settings, prepared: &Prepared, limits: &Limits) -> Vec<Value> {
     let mut mounts: Vec<Value> = prepared.binds.iter().map(|path| read_only_bind(path)).collect();
     // `gid=5` gives terminals to the group tty, where that group is mapped.
     let mut devpts = vec!["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"];
@@ -220,7 +220,7 @@ fn mounts(settings: &Settings, prepared: &Prepared, limits: &Limits) -> Vec<Valu
     mounts
 }
 
-fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
+pub(super) fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
     json!({"destination": destination, "type": kind, "source": source, "options": options})
 }
 
@@ -232,7 +232,7 @@ fn own_cgroup(limits: &Limits) -> Option<Value> {
 }
 
 /// With the mounts below: they cannot be taken away in a user namespace, and must be read-only as well.
-fn read_only_bind(path: &str) -> Value {
+pub(super) fn read_only_bind(path: &str) -> Value {
     mount(path, "bind", path, &["rbind", "rprivate", "nosuid", "nodev", "ro", "rro"])
 }
 

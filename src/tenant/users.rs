@@ -57,6 +57,16 @@ pub fn resolve(wanted: Option<&UserName>, passwd: &str, group: &str) -> Result<U
     Ok(User { uid, gid, groups, home: home.to_owned(), name: line.map(|(name, _)| name.to_owned()) })
 }
 
+/// The login shell of a user in the text of `/etc/passwd`; `/bin/sh` without one.
+pub fn shell(uid: u32, passwd: &str) -> String {
+    let of = |line: &str| {
+        let fields: Vec<&str> = line.split(':').collect();
+        (fields.len() >= 7 && fields[2].parse() == Ok(uid)).then(|| fields[6].to_owned())
+    };
+    let shell = passwd.lines().find_map(of).filter(|shell| shell.starts_with('/') && !shell.contains('\0'));
+    shell.unwrap_or_else(|| "/bin/sh".to_owned())
+}
+
 fn groups_of(name: &str, group: &str) -> Vec<u32> {
     let member = |line: &str| {
         let mut fields = line.split(':');

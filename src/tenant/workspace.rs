@@ -176,7 +176,7 @@ fn check_owner(place: &Path, file: &File, host: &Host) -> Result<()> {
         .hint("remove it, or set TMPDIR to a folder of your own"))
 }
 
-fn taken_ids() -> Vec<(u32, u32)> {
+pub(super) fn taken_ids() -> Vec<(u32, u32)> {
     let texts = ["/etc/subuid", "/etc/subgid"].map(|path| std::fs::read_to_string(path).unwrap_or_default());
     texts.iter().flat_map(|text| ids::parse_subids(text)).collect()
 }
@@ -206,7 +206,7 @@ fn sweep_one(path: &Path, slot: u32, host: &Host, end: &EndContainer<'_>) -> Res
 }
 
 /// Removes a tree as the caller, or with the ids of `maps` where that is not enough.
-fn remove_tree(path: &Path, maps: &IdMaps) -> Result<()> {
+pub(super) fn remove_tree(path: &Path, maps: &IdMaps) -> Result<()> {
     match remove::remove(path) {
         Err(error) if maps.uids.len() > 1 && matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM)) => {
             remove::remove_mapped(path, maps)

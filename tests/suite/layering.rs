@@ -16,7 +16,7 @@ tests![
 /// one part of a layer whose values, not acts, are used. All may use what [`EVERYWHERE`] lists.
 const LAYERS: [(&str, &[&str]); 10] = [
     ("cli", &["tenant", "container", "apply", "plan", "store", "host", "cgroup", "oci", "sys"]),
-    ("tenant", &["container", "plan", "host", "store", "oci", "sys", "cgroup"]),
+    ("tenant", &["container", "plan", "host", "store", "oci", "sys", "cgroup", "apply::idmaps"]),
     ("container", &["apply", "plan", "store", "host", "oci", "cgroup", "sys"]),
     ("apply", &["plan", "store", "host", "oci", "cgroup", "sys"]),
     ("store", &["plan", "oci", "sys", "cgroup::SavedGroup"]),

@@ -53,6 +53,7 @@ suite![
     state,
     sysctl,
     systemd,
+    tenant,
     terminal,
     try_system,
     userns,

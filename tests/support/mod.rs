@@ -9,6 +9,7 @@ pub mod child;
 pub mod config;
 pub mod console;
 pub mod container;
+pub mod estate;
 pub mod guard;
 pub mod need;
 pub mod process;

@@ -1,0 +1,38 @@
+//! `isolate tenant restart`. The runtime process, with the caller's privilege.
+
+use clap::{ArgMatches, Command};
+
+use super::{stop, targets};
+use crate::error::Result;
+use crate::tenant::estate::Estate;
+use crate::tenant::{launch, lock};
+
+const EXAMPLES: &str = "Examples:
+    isolate tenant restart web1
+    isolate tenant restart --timeout 10 @web";
+
+/// The parser of `restart`.
+pub fn command() -> Command {
+    Command::new("restart")
+        .about("Stop tenants and start them again; one that does not run is started")
+        .args(targets::several())
+        .args(stop::options())
+        .after_help(EXAMPLES)
+}
+
+/// Restarts them.
+///
+/// # Errors
+/// As `stop` and `start`, for each.
+pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
+    let names = targets::read(matches, estate)?;
+    targets::for_each(&names, "restart", |name| {
+        estate.tenant(name)?;
+        let _lock = lock::take(&estate.folder(name), "restart", lock::WAIT)?;
+        match stop::stop(matches, estate, name) {
+            Err(error) if error.get_code() != Some(31) => return Err(error),
+            _ => {}
+        }
+        launch::start(estate, name).map(drop)
+    })
+}

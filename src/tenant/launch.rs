@@ -1,0 +1,229 @@
+//! `start`: the tenant's container is made by a process of its own, in which the root is put together. For one
+//! command that process ends once the command runs; for an init it stays, as the [`keeper`](crate::tenant::keeper).
+//!
+//! The runtime process, with the caller's privilege, and the process it launches, in a session of its own. They talk
+//! over one socket, the launched one's standard input: `ready`, or the error.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crate::container::{self, CgroupManager, CreateOptions, Status};
+use crate::error::{Call, Error, Kind, Result};
+use crate::ids::RootPath;
+use crate::tenant::birth;
+use crate::tenant::compile::{self, Facts};
+use crate::tenant::config::Mode;
+use crate::tenant::estate::{Estate, Tenant, write_whole};
+use crate::tenant::halt;
+use crate::tenant::keeper;
+use crate::tenant::layers::{self, Layers, Purpose, Standing};
+use crate::tenant::look;
+use crate::tenant::name::Name;
+use crate::tenant::prepare;
+use crate::tenant::rootfs::{Owners, Rootfs};
+use crate::tenant::settings;
+use crate::tenant::stock;
+use crate::tenant::users;
+
+/// The hidden verb by which the program launches itself.
+pub const VERB: &str = "launch";
+
+/// How long a tenant may take to be made: a hung file system is told, not waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const READY: &[u8] = b"ready";
+
+/// The most that is read of the root's `passwd` and `group`.
+const NAMES: u64 = 1 << 20;
+
+/// Starts a tenant; its lock is held by the caller.
+///
+/// # Errors
+/// Exit code 32 when it runs; what its container says.
+pub fn start(estate: &Estate, name: &Name) -> Result<Tenant> {
+    let tenant = estate.tenant(name)?;
+    if look::status(estate, name)? != Status::Stopped {
+        return Err(Error::new("it is running").kind(Kind::WrongState).code(32));
+    }
+    halt::forget(estate, name)?;
+    estate.make()?;
+    // Faults of the settings are told here, and not by a process nobody sees.
+    compile::resources(&tenant.config.limits, &estate.host, birth::cgroups(estate))?;
+    let (ours, theirs) = UnixStream::pair().call(|| "socketpair")?;
+    let (output, errors) = output(&tenant)?;
+    let mut command = Command::new("/proc/self/exe");
+    command.args(global_options(estate)?).args(["tenant", VERB, name.as_str()]);
+    command.stdin(OwnedFd::from(theirs)).stdout(output).stderr(errors);
+    let mut child = command.spawn().call(|| "spawn(\"/proc/self/exe\")")?;
+    // Its copy of the other end closes here.
+    drop(command);
+    let told = listen(ours);
+    if told.is_err() || tenant.config.boot.mode == Mode::Command {
+        let _ = child.wait();
+    }
+    told.map(|()| tenant)
+}
+
+/// The options before the command, as they were given to us.
+fn global_options(estate: &Estate) -> Result<Vec<std::ffi::OsString>> {
+    let containers = &estate.runtime.root;
+    let run = containers.parent().and_then(Path::to_str).and_then(|run| run.strip_suffix("-tenants"));
+    let root = run.ok_or_else(|| Error::new("the state root is no text"))?;
+    let mut options = vec!["--root".into(), root.into()];
+    if estate.runtime.cgroup_manager == CgroupManager::Disabled {
+        options.extend(["--cgroup-manager".into(), "disabled".into()]);
+    }
+    Ok(options)
+}
+
+/// A command's output goes into a file on the tenant's own disk, which its limit covers; an init has a console.
+fn output(tenant: &Tenant) -> Result<(Stdio, Stdio)> {
+    if tenant.config.boot.mode != Mode::Command {
+        return Ok((Stdio::null(), Stdio::null()));
+    }
+    let path = log_file(tenant);
+    let open = || {
+        File::options().append(true).create(true).mode(0o600).open(&path).call(|| format!("open({path:?})"))
+    };
+    Ok((open()?.into(), open()?.into()))
+}
+
+/// Where a tenant's output is kept: a command's on its own disk, the bounded one of a console beside it.
+pub fn log_file(tenant: &Tenant) -> PathBuf {
+    match tenant.config.boot.mode {
+        Mode::Command => tenant.folder.join("disk/log"),
+        Mode::Init | Mode::Systemd => tenant.folder.join("log"),
+    }
+}
+
+fn listen(socket: UnixStream) -> Result<()> {
+    socket.set_read_timeout(Some(PATIENCE)).call(|| "setsockopt(SO_RCVTIMEO)")?;
+    let mut words = vec![];
+    match socket.take(64 << 10).read_to_end(&mut words) {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+            Err(Error::new("it is not made after 60 seconds")
+                .hint("'isolate tenant stop --kill' gives it up"))
+        }
+        Err(error) => Err(Error::io("read", &error)),
+        Ok(_) if words == READY => Ok(()),
+        Ok(0) => Err(Error::new("the process that makes it died")),
+        Ok(_) => Err(Error::from_wire(&words)),
+    }
+}
+
+/// The launched process: makes the tenant's container and starts it. Returns when there is nothing left to do.
+///
+/// # Errors
+/// None that matters: they go over the socket.
+pub fn launched(estate: &Estate, name: &Name) -> Result<()> {
+    let mut socket = take_socket()?;
+    // Out of the caller's terminal and its signals. It fails for the leader of a group, which a launched process is not.
+    let _ = nix::unistd::setsid();
+    match launch(estate, name) {
+        Ok(kept) => {
+            let told = socket.write_all(READY).call(|| "write");
+            drop(socket);
+            match kept {
+                Some(kept) => kept.keep(),
+                None => told,
+            }
+        }
+        Err(error) => socket.write_all(&error.to_wire()).call(|| "write"),
+    }
+}
+
+/// Standard input becomes `/dev/null`: the tenant must not have the socket.
+fn take_socket() -> Result<UnixStream> {
+    let socket = nix::unistd::dup(std::io::stdin()).call(|| "dup(stdin)")?;
+    nix::fcntl::fcntl(&socket, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
+        .call(|| "fcntl")?;
+    let null = File::open("/dev/null").call(|| "open(\"/dev/null\")")?;
+    nix::unistd::dup2_stdin(&null).call(|| "dup2(stdin)")?;
+    Ok(UnixStream::from(socket))
+}
+
+fn launch<'a>(estate: &'a Estate, name: &'a Name) -> Result<Option<keeper::Keeper<'a>>> {
+    let tenant = estate.tenant(name)?;
+    let standing = put_together(estate, &tenant)?;
+    match tenant.config.boot.mode {
+        Mode::Command => run(estate, &tenant, &standing, None).map(|_| None),
+        Mode::Init | Mode::Systemd => keeper::Keeper::start(estate, name, standing).map(Some),
+    }
+}
+
+fn put_together(estate: &Estate, tenant: &Tenant) -> Result<Standing> {
+    let (template, root) = stock::find(estate, &tenant.config.template.name)?;
+    if template.digest != tenant.config.template.digest {
+        return Err(Error::new(format!("template '{}' is another one than it was made from", template.name))
+            .hint(format!("it was made from {}", tenant.config.template.digest))
+            .code(91));
+    }
+    let maps = estate.maps(&tenant.config);
+    layers::enter(
+        &estate.host,
+        &Layers { folder: &tenant.folder, template: &root, maps: &maps },
+        Purpose::Running,
+    )
+}
+
+/// Makes the container on a standing root and starts it; the pid of its init.
+///
+/// # Errors
+/// What its config or the lifecycle says; nothing is left then.
+pub fn run(estate: &Estate, tenant: &Tenant, standing: &Standing, console: Option<&Path>) -> Result<i32> {
+    let facts = facts(estate, tenant, standing)?;
+    // In the user namespace of an ordinary user this machine looks different.
+    let host = crate::host::probe::probe()?;
+    let spec = compile::compile(&tenant.config, &facts, &host)?;
+    let text = serde_json::to_vec(&spec).map_err(|error| Error::new(error.to_string()))?;
+    write_whole(&tenant.folder, "config.json", &text)?;
+    let id = estate.container(&tenant.name)?;
+    let options = CreateOptions {
+        id: id.clone(),
+        bundle: tenant.folder.clone(),
+        config: None,
+        console_socket: console.map(Path::to_owned),
+        pidfd_socket: None,
+        pid_file: None,
+        no_pivot: false,
+        no_new_keyring: false,
+        preserve_fds: 0,
+    };
+    container::create(&estate.runtime, &options)?;
+    let pid = container::state(&estate.runtime, &id).map(|state| state.pid);
+    let started = pid.and_then(|pid| container::start(&estate.runtime, &id).map(|()| pid));
+    started.inspect_err(|_| {
+        if let Err(left) = container::delete(&estate.runtime, &id, true) {
+            crate::log::warning(left);
+        }
+    })
+}
+
+fn facts<'a>(estate: &Estate, tenant: &'a Tenant, standing: &Standing) -> Result<Facts<'a>> {
+    let (template, _) = stock::find(estate, &tenant.config.template.name)?;
+    let root = Rootfs::open(&standing.root, Owners::Caller)?;
+    let text = |path| root.text(&RootPath::new(path), NAMES);
+    let wanted = tenant.config.boot.user.as_deref().map(prepare::image_user).transpose()?;
+    let user = wanted.as_ref().or(None).map_or_else(|| settings::parse_user("0"), |user| Ok(user.clone()))?;
+    Ok(Facts {
+        name: &tenant.name,
+        rootfs: standing.root.clone(),
+        namespace: standing
+            .namespace
+            .as_ref()
+            .map(|fd| format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd())),
+        ids: estate.maps(&tenant.config),
+        user: users::resolve(Some(&user), &text("/etc/passwd"), &text("/etc/group"))?,
+        binds: template.binds,
+        env: template.env,
+        workdir: template.workdir,
+        nofile: prepare::nofile()?,
+        cgroups: birth::cgroups(estate),
+    })
+}

@@ -1,0 +1,176 @@
+//! A tenant's root put together: its own files over the shared template, in a mount namespace of this process
+//! alone, so that the kernel takes all of it away with the last process that uses it.
+//!
+//! The process of `create`, `start` and others, with the caller's privilege. On disk ids begin at 0. Running, root's
+//! tenants see them through id-mapped mounts, and the overlay belongs to their user namespace: set-user-id programs
+//! work inside, and nowhere else. An ordinary user's process moves into the user namespace itself.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{OFlag, open};
+use nix::mount::MsFlags;
+use nix::sys::stat::Mode;
+use nix::unistd::{Gid, Uid};
+
+use crate::apply::idmaps;
+use crate::error::{Call, Error, Result};
+use crate::host::Host;
+use crate::plan::{IdMap, MapWriter};
+use crate::sys::clone::{Cloned, Parent, clone, exit_now};
+use crate::sys::mount::{self, Depth};
+use crate::sys::{channel, namespace, pidfd, process, socket};
+use crate::tenant::ids::{IdMaps, Range};
+
+/// What the root is put together for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To be changed or read while the tenant is stopped: ids as they are on disk.
+    Offline,
+    /// To be run.
+    Running,
+}
+
+/// The folders that become a root.
+#[derive(Debug, Clone)]
+pub struct Layers<'a> {
+    /// The tenant's folder, with `disk`, `lower` and `root` in it.
+    pub folder: &'a Path,
+    /// The template's root.
+    pub template: &'a Path,
+    /// The ids behind the tenant's.
+    pub maps: &'a IdMaps,
+}
+
+/// A root that stands.
+#[derive(Debug)]
+pub struct Standing {
+    /// Where, in this process' mount namespace.
+    pub root: PathBuf,
+    /// The user namespace the tenant is to join; `None`: the one this process is in now.
+    pub namespace: Option<OwnedFd>,
+}
+
+/// Makes the folders a tenant's root is put together from.
+///
+/// # Errors
+/// The call that failed.
+pub fn make_folders(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    for (name, mode) in
+        [("disk", 0o700), ("disk/upper", 0o755), ("disk/work", 0o700), ("lower", 0o755), ("root", 0o755)]
+    {
+        let path = folder.join(name);
+        std::fs::DirBuilder::new().mode(mode).create(&path).call(|| format!("mkdir({path:?})"))?;
+    }
+    Ok(())
+}
+
+/// Puts the root together. This process is in a mount namespace of its own afterwards (an ordinary user's in a
+/// user namespace, too).
+///
+/// # Errors
+/// The call that failed.
+pub fn enter(host: &Host, layers: &Layers<'_>, purpose: Purpose) -> Result<Standing> {
+    if !host.privileged {
+        become_root(host, layers.maps)?;
+    }
+    namespace::unshare(libc::CLONE_NEWNS as u64)?;
+    // Unmounts of the host still come through, or this namespace would hold on to what the host gives up.
+    mount::set_propagation(Path::new("/"), (MsFlags::MS_SLAVE | MsFlags::MS_REC).bits())?;
+    let root = layers.folder.join("root");
+    let (overlay, namespace) = match purpose {
+        Purpose::Running if host.privileged => {
+            let (uid, gid) = (id_maps(&layers.maps.uids), id_maps(&layers.maps.gids));
+            let namespace = idmaps::user_namespace(&uid, &gid, MapWriter::Direct)?;
+            attach_mapped(layers.template, &layers.folder.join("lower"), &namespace)?;
+            attach_mapped(&layers.folder.join("disk"), &layers.folder.join("disk"), &namespace)?;
+            (overlay_within(layers, &namespace)?, Some(namespace))
+        }
+        _ => (overlay(layers.template, layers.folder)?, None),
+    };
+    let target = open_folder(&root)?;
+    mount::attach(&overlay, &target).call(|| format!("move_mount({root:?})"))?;
+    Ok(Standing { root, namespace })
+}
+
+fn id_maps(ranges: &[Range]) -> Vec<IdMap> {
+    let one = |range: &Range| IdMap { inside: range.inside, outside: range.outside, size: range.count };
+    ranges.iter().map(one).collect()
+}
+
+/// Moves an ordinary user's process into a user namespace, in which it is root.
+fn become_root(host: &Host, maps: &IdMaps) -> Result<()> {
+    let (uid, gid) = (id_maps(&maps.uids), id_maps(&maps.gids));
+    let writer = crate::plan::map_writer(&uid, &gid, host)?;
+    let namespace = idmaps::user_namespace(&uid, &gid, writer)
+        .map_err(|error| error.hint("does this host let ordinary users make user namespaces?"))?;
+    enter_as_root(&namespace)?;
+    // Otherwise what procfs shows of this process belongs to the real root.
+    process::set_dumpable(process::Dumpable::Yes)
+}
+
+/// Ids that the namespace does not know could make no file in it.
+fn enter_as_root(namespace: &OwnedFd) -> Result<()> {
+    namespace::enter(namespace, libc::CLONE_NEWUSER as u64)?;
+    let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    nix::unistd::setresgid(group, group, group).call(|| "setresgid(0)")?;
+    nix::unistd::setresuid(user, user, user).call(|| "setresuid(0)")
+}
+
+/// `source` at `target`, its owners shown through the map of `namespace`.
+fn attach_mapped(source: &Path, target: &Path, namespace: &OwnedFd) -> Result<()> {
+    let tree = mount::clone_tree(source, Depth::One)?;
+    mount::set_id_map(&tree, Depth::One, namespace).map_err(|errno| {
+        Error::sys(format!("mount_setattr({source:?}, MOUNT_ATTR_IDMAP)"), errno)
+            .because("its file system cannot be id-mapped")
+            .hint("keep tenants on ext4, XFS or btrfs; ISOLATE_DATA names another place")
+    })?;
+    mount::attach(&tree, open_folder(target)?).call(|| format!("move_mount({target:?})"))
+}
+
+fn open_folder(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    open(path, flags, Mode::empty()).call(|| format!("open({path:?})"))
+}
+
+/// The overlay, made by a child in the user namespace, so that it belongs to it.
+fn overlay_within(layers: &Layers<'_>, user: &OwnedFd) -> Result<OwnedFd> {
+    let (ours, theirs) = socket::seqpacket_pair()?;
+    let Cloned::Parent { pidfd, .. } = clone(0, None, Parent::Caller)? else {
+        drop(ours);
+        let made = enter_as_root(user)
+            .and_then(|()| namespace::unshare(libc::CLONE_NEWNS as u64))
+            .and_then(|()| overlay(&layers.folder.join("lower"), layers.folder));
+        let _ = match made {
+            Ok(made) => channel::send(&theirs, b"made", &[made]),
+            Err(error) => channel::send(&theirs, &error.to_wire(), &[] as &[OwnedFd]),
+        };
+        exit_now(0)
+    };
+    drop(theirs);
+    let answer = channel::receive(&ours).call(|| "recvmsg");
+    pidfd::wait(&pidfd)?;
+    let (words, mut fds) = answer?;
+    match fds.pop() {
+        Some(made) => Ok(made),
+        None if words.is_empty() => Err(Error::new("the process that mounts the root died")),
+        None => Err(Error::from_wire(&words)),
+    }
+}
+
+/// `folder/disk` over `lower`; detached.
+fn overlay(lower: &Path, folder: &Path) -> Result<OwnedFd> {
+    let text = |path: &Path| {
+        CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Error::new("the path holds a NUL byte"))
+    };
+    let (upper, work) = (text(&folder.join("disk/upper"))?, text(&folder.join("disk/work"))?);
+    let lower = text(lower)?;
+    // Its marks in user.overlay., which a user namespace may write, and a copy of the files keeps.
+    let options = [(c"lowerdir", &*lower), (c"upperdir", &*upper), (c"workdir", &*work), (c"userxattr", c"")];
+    mount::new_filesystem(c"overlay", &options, 0).map_err(|errno| {
+        Error::sys(format!("fsconfig(overlay, lowerdir={lower:?}, upperdir={upper:?})"), errno)
+            .hint("the kernel log says more (dmesg); overlay in user namespaces needs Linux 5.11")
+    })
+}
