@@ -27,16 +27,36 @@ pub struct Act {
     pub took_ms: u128,
 }
 
-#[derive(Serialize)]
-struct Line<'a> {
-    version: u32,
-    time: String,
+/// Who acts. Looked at before the act: an ordinary user's process may be root of a user namespace after it.
+#[derive(Debug, Clone, Serialize)]
+pub struct Who {
     uid: u32,
     /// Who logged in, whoever they became since (audit(7)); absent without the kernel's audit.
     #[serde(skip_serializing_if = "Option::is_none")]
     login_uid: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sudo_user: Option<String>,
+}
+
+impl Who {
+    /// The caller.
+    pub fn probe() -> Who {
+        let login =
+            std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
+        Who {
+            uid: nix::unistd::getuid().as_raw(),
+            login_uid: login.filter(|uid| *uid != u32::MAX),
+            sudo_user: std::env::var("SUDO_USER").ok(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    version: u32,
+    time: String,
+    #[serde(flatten)]
+    who: &'a Who,
     pid: u32,
     #[serde(flatten)]
     act: &'a Act,
@@ -78,17 +98,8 @@ fn without_values(arguments: &[String]) -> Vec<String> {
 ///
 /// # Errors
 /// The call that failed.
-pub fn record(path: &Path, act: &Act) -> Result<()> {
-    let login = std::fs::read_to_string("/proc/self/loginuid").ok().and_then(|text| text.trim().parse().ok());
-    let line = Line {
-        version: 1,
-        time: time::rfc3339(time::now()),
-        uid: nix::unistd::getuid().as_raw(),
-        login_uid: login.filter(|uid| *uid != u32::MAX),
-        sudo_user: std::env::var("SUDO_USER").ok(),
-        pid: std::process::id(),
-        act,
-    };
+pub fn record(path: &Path, who: &Who, act: &Act) -> Result<()> {
+    let line = Line { version: 1, time: time::rfc3339(time::now()), who, pid: std::process::id(), act };
     let mut bytes = serde_json::to_vec(&line).map_err(|error| Error::new(error.to_string()))?;
     bytes.push(b'\n');
     let mut file = File::options();
@@ -121,7 +132,7 @@ mod tests {
                 Err(&Error::new("no\nway").code(31)),
                 Duration::ZERO,
             );
-            record(&path, &act).unwrap();
+            record(&path, &Who::probe(), &act).unwrap();
         }
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<serde_json::Value> =

@@ -14,7 +14,7 @@ use crate::container::Runtime;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe;
 use crate::log;
-use crate::tenant::audit::{self, Act};
+use crate::tenant::audit::{self, Act, Who};
 use crate::tenant::config::nearest;
 use crate::tenant::estate::Estate;
 
@@ -237,7 +237,7 @@ fn carry_out(
     runtime: &Runtime,
 ) -> Result<i32> {
     let estate = Estate::open(runtime, probe::probe()?)?;
-    let since = Instant::now();
+    let (who, since) = (Who::probe(), Instant::now());
     let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
     // Told apart by their codes: an option that is none, and a value that makes no sense.
     let result = (verb.run)(matches, &estate).map_err(|error| match error.get_kind() {
@@ -246,7 +246,8 @@ fn carry_out(
     });
     if verb.effect == Effect::Acts && estate.audit_log().parent().is_some_and(|folder| folder.is_dir()) {
         let told = result.as_ref().map(|code| *code);
-        if let Err(error) = audit::record(&estate.audit_log(), &Act::new(full, &words, told, since.elapsed()))
+        if let Err(error) =
+            audit::record(&estate.audit_log(), &who, &Act::new(full, &words, told, since.elapsed()))
         {
             log::warning(error.doing("this act is not in the audit log"));
         }
