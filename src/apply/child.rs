@@ -195,6 +195,7 @@ impl<'a> Child<'a> {
             | Step::MakeCgroup(_)
             | Step::LimitCgroup { .. }
             | Step::SendListener(_)
+            | Step::MoveNetDevice { .. }
             | Step::OomScore { .. } => Err(Error::new("the child has no way to do this")),
         }
     }

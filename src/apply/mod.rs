@@ -22,6 +22,7 @@ pub mod hooks;
 pub mod idmaps;
 mod listener;
 mod mounts;
+mod net_devices;
 mod placement;
 mod process;
 mod runtime;

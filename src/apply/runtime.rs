@@ -161,6 +161,7 @@ impl Runtime<'_> {
                 hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind))
             }
             Step::Rlimit { resource, soft, hard, .. } => set_limit(self.pid()?, *resource, *soft, *hard),
+            Step::MoveNetDevice { name, to } => super::net_devices::move_in(self.pid()?, name, to),
             Step::SendListener(to) => self.send_listener(to),
             Step::OomScore { value, lenient } => self.oom_score(*value, *lenient),
             other => Err(Error::new(format!("the runtime has no way to do this: {other}"))),

@@ -7,8 +7,8 @@ use oci_spec::runtime::{Linux, Process, Spec};
 use super::cgroup::{self, CgroupPlan};
 use super::namespaces::Namespaces;
 use super::{
-    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Stage, Step, Token, ids, placement, process,
-    root, seccomp,
+    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Stage, Step, Token, ids, net_devices, placement,
+    process, root, seccomp,
 };
 use crate::cgroup::layout::Version;
 use crate::cgroup::unit::Unit;
@@ -74,7 +74,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
         plan.push(stage, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
     }
     let limits = process::limits_stage(namespaces.is_own(Namespace::User));
-    plan_beside(&mut plan, spec, &maps, &groups, limits, host);
+    plan_beside(&mut plan, spec, &maps, &groups, limits, host)?;
 
     // The child, with the old root still in sight.
     if maps.is_needed() {
@@ -258,7 +258,14 @@ fn refuse_unprivileged(namespaces: &Namespaces, host: &Host) -> Result<()> {
         ))
 }
 
-fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, limits: Stage, host: &Host) {
+fn plan_beside(
+    plan: &mut Plan,
+    spec: &Spec,
+    maps: &Maps,
+    groups: &CgroupPlan,
+    limits: Stage,
+    host: &Host,
+) -> Result<()> {
     if let Some(writer) = maps.writer {
         let step = Step::WriteIdMaps { uid: maps.uid.clone(), gid: maps.gid.clone(), writer };
         plan.push(Stage::Beside, "linux.uidMappings", step);
@@ -281,8 +288,9 @@ fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, l
         plan.push(Stage::Beside, "process.oomScoreAdj", step);
     }
     let early = early_hooks(spec);
-    if !early.is_empty() {
+    if !early.is_empty() || net_devices::has_any(spec) {
         plan.push(Stage::Beside, "default", Step::Await { token: Token::Namespaces });
+        net_devices::plan(plan, spec, host)?;
         for (kind, why, hooks) in early {
             plan.push(Stage::Beside, why, Step::Hooks { kind, hooks });
         }
@@ -293,6 +301,7 @@ fn plan_beside(plan: &mut Plan, spec: &Spec, maps: &Maps, groups: &CgroupPlan, l
         process::plan_limits(plan, process, "process", limits);
     }
     plan.push(Stage::Beside, "default", Step::Tell { token: Token::Commit });
+    Ok(())
 }
 
 pub(super) fn early_hooks(spec: &Spec) -> Vec<(HookKind, &'static str, Vec<super::Hook>)> {

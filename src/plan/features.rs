@@ -76,7 +76,7 @@ pub fn features(host: &Host, facts: &Facts<'_>) -> Value {
             "memoryPolicy": {"modes": placement::mode_names(), "flags": placement::flag_names()},
             "intelRdt": {"enabled": false, "schemata": false, "monitoring": false},
             "mountExtensions": {"idmap": {"enabled": true}},
-            "netDevices": {"enabled": false}
+            "netDevices": {"enabled": true}
         },
         "annotations": {
             "io.isolate.version": facts.version,

@@ -15,6 +15,7 @@ mod ids;
 pub mod mount_options;
 mod mounts;
 mod namespaces;
+mod net_devices;
 mod placement;
 mod print;
 mod process;

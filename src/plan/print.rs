@@ -161,6 +161,9 @@ impl fmt::Display for Step {
             Step::Console { to, size, .. } => {
                 write!(f, "a terminal for the program, its master to the {to:?}, size {size:?}")
             }
+            Step::MoveNetDevice { name, to } => {
+                write!(f, "move the network device {name} to the container, as {to}")
+            }
             Step::LoopbackUp => write!(f, "bring lo up"),
             Step::Hostname { name } => write!(f, "sethostname {name}"),
             Step::Domainname { name } => write!(f, "setdomainname {name}"),

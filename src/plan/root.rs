@@ -9,7 +9,7 @@ use super::compile::{Options, early_hooks, plan_console};
 use super::devices::{self, DevFolder, Nodes};
 use super::mounts::{self, Deferred};
 use super::namespaces::Namespaces;
-use super::{Attributes, HookKind, IdMap, Namespace, Plan, Slot, Stage, Step, Token, process};
+use super::{Attributes, HookKind, IdMap, Namespace, Plan, Slot, Stage, Step, Token, net_devices, process};
 use crate::cgroup::layout::Version;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -80,7 +80,7 @@ fn root_path(spec: &Spec, bundle: &Path) -> Result<PathBuf> {
 
 /// The hooks that run while the host's root is still in sight.
 fn plan_hooks(plan: &mut Plan, spec: &Spec) {
-    if !early_hooks(spec).is_empty() {
+    if !early_hooks(spec).is_empty() || net_devices::has_any(spec) {
         plan.push(Stage::Setup, "default", Step::Tell { token: Token::Namespaces });
         plan.push(Stage::Setup, "default", Step::Await { token: Token::Hooks });
     }

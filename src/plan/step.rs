@@ -335,6 +335,14 @@ pub enum Step {
         /// Whether it is mounted on `/dev/console` (not for `exec`).
         bind: bool,
     },
+    /// RTM_SETLINK: a device of the host moves to the child's network namespace, with its addresses, and is
+    /// up there.
+    MoveNetDevice {
+        /// Its name on the host.
+        name: String,
+        /// Its name in the container, or a pattern with `%d`.
+        to: String,
+    },
     /// SIOCSIFFLAGS: `lo` up.
     LoopbackUp,
     /// sethostname(2).

@@ -14,6 +14,7 @@ pub mod executable;
 pub mod file;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod path;
 pub mod pidfd;
 pub mod placement;

@@ -38,6 +38,7 @@ suite![
     masked,
     mounts,
     namespaces,
+    net_devices,
     notify,
     pause,
     placement,

@@ -102,9 +102,6 @@ fn check_cgroups_path(linux: &Linux, faults: &mut Faults) {
 }
 
 fn refuse_what_is_not_built(linux: &Linux, faults: &mut Faults) {
-    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
-        faults.add("linux.netDevices", format!("moving network devices is {NOT_YET}"));
-    }
     if linux.intel_rdt().is_some() {
         faults.add("linux.intelRdt", format!("it is {NOT_YET}"));
     }

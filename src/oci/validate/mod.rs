@@ -7,6 +7,7 @@ mod container;
 mod ids;
 mod linux;
 mod memory_policy;
+mod net_devices;
 mod process;
 mod resources;
 mod seccomp;
@@ -40,6 +41,7 @@ pub fn validate(config: &Config) -> Faults {
         ids::check(spec, linux, &mut faults);
         linux::check(linux, &mut faults);
         sysctl::check(spec, linux, &mut faults);
+        net_devices::check(spec, &mut faults);
         if let Some(resources) = linux.resources() {
             resources::check(resources, config.pids_limit, &mut faults);
         }

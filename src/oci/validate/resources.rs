@@ -8,6 +8,7 @@ use oci_spec::runtime::{
 };
 
 use super::check_text;
+use super::net_devices::is_interface;
 use crate::oci::fault::{Faults, quoted};
 
 const AT: &str = "linux.resources";
@@ -197,12 +198,6 @@ fn check_network(resources: &LinuxResources, faults: &mut Faults) {
             faults.add(place, format!("{} is not the name of an interface", quoted(name)));
         }
     }
-}
-
-/// The kernel's `dev_valid_name`.
-fn is_interface(name: &str) -> bool {
-    let plain = !name.contains(['/', ':', '\0']) && !name.contains(char::is_whitespace);
-    plain && !name.is_empty() && name.len() < 16 && name != "." && name != ".."
 }
 
 fn check_maps(resources: &LinuxResources, faults: &mut Faults) {

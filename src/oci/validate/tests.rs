@@ -469,11 +469,6 @@ fn propagation_cgroup_path_and_personality_are_checked() {
 #[test]
 fn what_is_not_built_is_refused_never_ignored() {
     refuses(
-        "/linux/netDevices",
-        json!({"eth0": {}}),
-        &["linux.netDevices: moving network devices is not supported by this version"],
-    );
-    refuses(
         "/linux/intelRdt",
         json!({"closID": "x"}),
         &["linux.intelRdt: it is not supported by this version"],
@@ -494,6 +489,26 @@ fn a_memory_policy_has_the_nodes_and_flags_of_its_mode() {
         &["linux.memoryPolicy.flags: MPOL_PREFERRED without nodes takes no flags"],
     );
     policy(json!({"nodes": "0"}), &["linux.memoryPolicy.mode: it is missing"]);
+}
+
+#[test]
+fn network_devices_have_names_of_their_own_and_a_namespace_to_go_to() {
+    accepts("/linux/netDevices", json!({"eth0": {}, "eth1": {"name": "net%d"}, "eth2": {"name": "net%d"}}));
+    refuses(
+        "/linux/netDevices",
+        json!({"a b": {"name": "ok"}, "eth0": {"name": "x"}, "eth1": {"name": "x"}, "eth2": {"name": "%d%d"}}),
+        &[
+            "linux.netDevices[\"a b\"]: \"a b\" is not the name of an interface",
+            "linux.netDevices[\"eth1\"].name: \"x\" is given twice",
+            "linux.netDevices[\"eth2\"].name: \"%d%d\" is not the name of an interface",
+        ],
+    );
+    let faults = said(|config| {
+        namespaces(config, &["pid", "mount", "uts"]);
+        config["linux"]["netDevices"] = json!({"eth0": {}});
+    });
+    let why = "it needs a network namespace of the container's own in linux.namespaces";
+    assert_eq!(faults, [format!("linux.netDevices: {why}")]);
 }
 
 #[test]
