@@ -14,7 +14,7 @@ use nix::sys::stat::Mode;
 use super::channel::{Channel, Message};
 use super::process::Program;
 use super::runtime::{Work, place};
-use super::{devices, hooks, listener, mounts, placement, process};
+use super::{devices, hooks, links, listener, mounts, placement, process};
 use crate::cgroup;
 use crate::error::{Call, Error, Explain, Result};
 use crate::plan::{MapWriter, Namespace, Plan, Planned, Slot, Stage, Step, Token};
@@ -131,12 +131,14 @@ impl<'a> Child<'a> {
             Step::SessionKeyring { name } => process::session_keyring(name),
             Step::Propagation { flags } => mount::set_propagation(Path::new("/"), *flags),
             Step::BindRoot { path } => mounts::bind_root(self, path),
-            Step::OpenSource { slot, path, recursive, .. } => {
-                let tree = open_source(path, *recursive)?;
+            Step::OpenSource { slot, path, recursive, link, .. } => {
+                let (tree, _) = links::open_source(path, *recursive, *link)?;
                 put(&mut self.slots, *slot, tree);
                 Ok(())
             }
-            Step::Bind { slot, target, attributes } => mounts::bind(self, *slot, target, attributes),
+            Step::Bind { slot, target, attributes, link } => {
+                mounts::bind(self, *slot, target, attributes, *link)
+            }
             Step::MountFs { .. } => mounts::mount_filesystem(self, &planned.step),
             Step::BindCgroup { hierarchy, target, attributes } => {
                 mounts::bind_cgroup(self, hierarchy, target, attributes)
@@ -346,7 +348,12 @@ pub(super) fn write_time_offsets(offsets: &[String]) -> Result<()> {
 /// A detached copy of what is mounted at a host path.
 pub(super) fn open_source(path: &Path, recursive: bool) -> Result<OwnedFd> {
     let depth = if recursive { Depth::All } else { Depth::One };
-    mount::clone_tree(path, depth).map_err(|error| match error.errno() {
+    mount::clone_tree(path, depth).map_err(|error| explain_source(error, path))
+}
+
+/// Why a source cannot be opened.
+pub(super) fn explain_source(error: Error, path: &Path) -> Error {
+    match error.errno() {
         Some(Errno::ENOENT) => {
             let hint = format!("create {} on the host, or remove the mount from the config", path.display());
             error.because("the source does not exist").hint(hint)
@@ -355,7 +362,7 @@ pub(super) fn open_source(path: &Path, recursive: bool) -> Result<OwnedFd> {
             error.because("the source is not reachable as a mount of its own (locked mounts below it?)")
         }
         _ => error,
-    })
+    }
 }
 
 /// Puts a descriptor into the table of slots.

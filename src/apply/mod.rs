@@ -20,6 +20,7 @@ mod copy_up;
 mod devices;
 pub mod hooks;
 pub mod idmaps;
+mod links;
 mod listener;
 mod mounts;
 mod net_devices;

@@ -10,9 +10,10 @@ use nix::mount::MsFlags;
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::child::{Child, is_procfs, open_source};
+use super::links;
 use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
-use crate::plan::{Attributes, Slot, Step, may_cover_procfs};
+use crate::plan::{Attributes, Slot, Step, TargetLink, may_cover_procfs};
 use crate::sys::mount::{self, Depth};
 use crate::sys::path::RootFolder;
 
@@ -58,28 +59,36 @@ pub(super) fn bind(
     slot: Slot,
     target: &RootPath,
     attributes: &Attributes,
+    link: TargetLink,
 ) -> Result<()> {
     let source = child.slots.get_mut(slot).and_then(Option::take);
     let source = source.ok_or_else(|| Error::new("the source was not opened"))?;
-    attach(child, source, target, attributes)
+    if link == TargetLink::Made && links::is_link(&source)? {
+        return links::copy(child.root()?, &source, target);
+    }
+    attach(child, source, target, attributes, link)
 }
 
-fn attach(child: &Child<'_>, source: OwnedFd, target: &RootPath, attributes: &Attributes) -> Result<()> {
+fn attach(
+    child: &Child<'_>,
+    source: OwnedFd,
+    target: &RootPath,
+    attributes: &Attributes,
+    link: TargetLink,
+) -> Result<()> {
     if target.as_path() == Path::new("/proc") && !is_procfs(&source)? {
         return Err(Error::new("only procfs may be mounted at /proc"));
     }
     let root = child.root()?;
-    let at = if is_folder(&source)? { root.make_folder(target, 0o755)? } else { root.make_file(target)? };
+    let at = match is_folder(&source)? {
+        true => root.make_folder(target, 0o755)?,
+        false => links::target(root, target, link)?,
+    };
     refuse_procfs(&at, target)?;
     set_attributes(&source, attributes)?;
-    mount::attach(&source, &at).call(|| format!("move_mount({target})")).map_err(|error| {
-        match error.errno() {
-            Some(Errno::ENOTDIR) => {
-                error.because("source and target are not of the same kind (folder or file)")
-            }
-            _ => error,
-        }
-    })
+    mount::attach(&source, &at)
+        .call(|| format!("move_mount({target})"))
+        .map_err(|error| links::explain(error, link))
 }
 
 fn set_attributes(fd: impl AsFd, wanted: &Attributes) -> Result<()> {
@@ -189,7 +198,7 @@ fn bind_instead(child: &Child<'_>, folder: &Path, target: &RootPath, flags: u64)
     let set = known.iter().filter(|(flag, _)| flags.contains(*flag)).map(|(_, bit)| bit).sum();
     // Everything below has to be as read-only as the mount that was asked for.
     let attributes = Attributes { recursive_set: set, ..Attributes::default() };
-    attach(child, open_source(folder, true)?, target, &attributes)
+    attach(child, open_source(folder, true)?, target, &attributes, TargetLink::Followed)
 }
 
 /// Binds the container's own cgroup folder of one hierarchy.
@@ -204,7 +213,7 @@ pub(super) fn bind_cgroup(
         _ => None,
     });
     match group.map(|group| open_source(&group.dir, true)) {
-        Some(Ok(source)) => attach(child, source, target, attributes),
+        Some(Ok(source)) => attach(child, source, target, attributes, TargetLink::Followed),
         // An optional cgroup that could not be made has nothing to show.
         Some(Err(error)) if error.errno() == Some(Errno::ENOENT) => Ok(()),
         Some(Err(error)) => Err(error),

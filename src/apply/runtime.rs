@@ -8,11 +8,11 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::channel::{Channel, Message};
-use super::{child, hooks, idmaps, listener};
+use super::{child, hooks, idmaps, links, listener};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Call, Error, Explain, Result};
 use crate::plan::seccomp::Listener;
-use crate::plan::{HookKind, MountIdMap, Namespace, Plan, Planned, Step, Token};
+use crate::plan::{HookKind, MountIdMap, Namespace, Plan, Planned, SourceLink, Step, Token};
 use crate::sys::clone::{Cloned, Parent, clone};
 use crate::sys::process::Exit;
 use crate::sys::{attributes, mount, namespace, pidfd, pty, socket};
@@ -147,8 +147,8 @@ impl Runtime<'_> {
             Step::JoinNamespace { namespace, path } => self.join(*namespace, path),
             Step::JoinContainer { namespaces } => self.join_container(namespaces),
             Step::NewTimeNamespace { offsets } => self.new_time(offsets),
-            Step::OpenSource { slot, path, recursive, id_map } => {
-                self.open_source(*slot, path, *recursive, id_map.as_ref())
+            Step::OpenSource { slot, path, recursive, id_map, link } => {
+                self.open_source(*slot, path, *recursive, id_map.as_ref(), *link)
             }
             Step::Affinity { cpus } => super::placement::set_cpus(cpus),
             Step::MakeCgroup(group) => self.make_cgroup(group),
@@ -225,8 +225,13 @@ impl Runtime<'_> {
         path: &Path,
         recursive: bool,
         id_map: Option<&MountIdMap>,
+        link: SourceLink,
     ) -> Result<()> {
-        let tree = child::open_source(path, recursive)?;
+        let (tree, kind) = links::open_source(path, recursive, link)?;
+        if kind == links::Kind::Link {
+            child::put(&mut self.slots, slot, tree);
+            return Ok(());
+        }
         let slave = nix::mount::MsFlags::MS_SLAVE.bits();
         mount::set_attributes(&tree, mount::Depth::All, 0, 0, slave).call(|| "mount_setattr(MS_SLAVE)")?;
         if let Some(map) = id_map {

@@ -19,7 +19,7 @@ use crate::error::{Call, Error, Explain, Result};
 use crate::host::{Host, probe};
 use crate::ids::ContainerId;
 use crate::oci::read::{self, Config};
-use crate::plan::{self, ConsoleTo, HookKind, Namespace, Plan, Start};
+use crate::plan::{self, ConsoleTo, HookKind, Namespace, Plan, Start, annotations};
 use crate::store::{Folder, Saved, Store, Undo, VERSION};
 use crate::sys::{file, pidfd, process, socket, starter, time};
 
@@ -169,13 +169,15 @@ impl<'a> Prepared<'a> {
             namespaces: listed.clone().map(|entry| own(Namespace::from(entry.typ()))).collect(),
             has_poststart: !self.hooks_after_start().is_empty(),
             has_poststop: self.has_hooks_after_stop(),
+            has_no_process: self.spec.process().is_none(),
             new_pid_namespace: listed.clone().any(|entry| has_new_pid(&entry)),
         };
         saved.write(folder)?;
         if let Some(path) = &self.options.pid_file {
             write_pid_file(path, made.pid)?;
         }
-        if let Some(path) = &self.options.pidfd_socket {
+        let receiver = annotations::value(&self.spec, annotations::PIDFD_RECEIVER).map(Path::new);
+        if let Some(path) = self.options.pidfd_socket.as_deref().or(receiver) {
             send_pidfd(path, &made.pidfd)?;
         }
         Ok(saved)

@@ -50,6 +50,9 @@ fn start_locked(folder: &Folder, saved: &Saved) -> Result<OwnedFd> {
         Status::Paused => return refuse("cannot start a paused container"),
         _ => return refuse("cannot start an already running container"),
     }
+    if saved.has_no_process {
+        return Err(Error::new("the config has no process, so there is nothing to start").at("process"));
+    }
     let Some(init) = undo::open_process(saved.pid, saved.start_time)? else {
         return refuse("cannot start a container that has stopped");
     };

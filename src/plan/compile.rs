@@ -7,8 +7,8 @@ use oci_spec::runtime::{Linux, Process, Spec};
 use super::cgroup::{self, CgroupPlan};
 use super::namespaces::Namespaces;
 use super::{
-    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Stage, Step, Token, ids, net_devices, placement,
-    process, root, seccomp,
+    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Stage, Step, Token, annotations, ids,
+    net_devices, placement, process, root, seccomp,
 };
 use crate::cgroup::layout::Version;
 use crate::cgroup::unit::Unit;
@@ -173,6 +173,7 @@ pub fn compile_exec(
         place: "process",
         close_from: options.close_from,
         may_set_groups: !single,
+        keep_groups: keeps_groups(spec, process_)?,
         seccomp: compile_seccomp(&mut plan, linux)?,
         listener: listener.as_ref(),
         hooks: Vec::new(),
@@ -368,11 +369,14 @@ fn compile_seccomp(plan: &mut Plan, linux: Option<&Linux>) -> Result<Option<secc
     Ok(Some(filter))
 }
 
+fn keeps_groups(spec: &Spec, process: &Process) -> Result<bool> {
+    annotations::keeps_groups(spec, process.user().additional_gids().as_deref().unwrap_or_default())
+}
+
 /// The listener of the filter, if it has one, and the runtime's part in it.
 fn plan_listener(plan: &mut Plan, spec: &Spec, host: &Host) -> Result<Option<seccomp::Listener>> {
     let config = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    let annotations = spec.annotations().as_ref();
-    let receiver = annotations.and_then(|all| all.get(seccomp::RECEIVER)).map(String::as_str);
+    let receiver = annotations::value(spec, annotations::SECCOMP_RECEIVER);
     let listener = config.map(|config| seccomp::read_listener(config, receiver, host)).transpose()?.flatten();
     if let Some(listener) = &listener {
         seccomp::plan_beside(plan, listener, "linux.seccomp.listenerPath");
@@ -388,9 +392,11 @@ fn plan_program(
     limits: Stage,
     host: &Host,
 ) -> Result<()> {
-    let Some(process) = spec.process() else {
-        return Err(Error::new("this version needs a process").at("process"));
-    };
+    let nothing = process::nothing();
+    let process = spec.process().as_ref().unwrap_or(&nothing);
+    if spec.process().is_none() && options.start == Start::AtOnce {
+        return Err(Error::new("there is none, so there is nothing to run").at("process"));
+    }
     if maps.is_needed() {
         check_mapped(&maps.uid, process.user().uid(), "uid").at(|| "process.user.uid")?;
         check_mapped(&maps.gid, process.user().gid(), "gid").at(|| "process.user.gid")?;
@@ -404,6 +410,7 @@ fn plan_program(
         place: "process",
         close_from: options.close_from,
         may_set_groups: maps.may_set_groups(),
+        keep_groups: keeps_groups(spec, process)?,
         seccomp: compile_seccomp(plan, linux)?,
         listener: listener.as_ref(),
         hooks: process::hooks(hooks),

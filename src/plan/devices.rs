@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use oci_spec::runtime::{Linux, LinuxDeviceType};
 
-use super::{Attributes, Plan, Slot, Stage, Step};
+use super::{Attributes, Plan, Slot, SourceLink, Stage, Step, TargetLink};
 use crate::error::{Error, Result};
 use crate::ids::RootPath;
 
@@ -125,9 +125,13 @@ fn plan_node(plan: &mut Plan, node: Node, nodes: Nodes, slots: &mut Slot) {
     plan.push(
         Stage::Setup,
         why.clone(),
-        Step::OpenSource { slot, path: source, recursive: false, id_map: None },
+        Step::OpenSource { slot, path: source, recursive: false, id_map: None, link: SourceLink::Followed },
     );
-    plan.push(Stage::Setup, why, Step::Bind { slot, target: path, attributes: Attributes::default() });
+    plan.push(
+        Stage::Setup,
+        why,
+        Step::Bind { slot, target: path, attributes: Attributes::default(), link: TargetLink::Followed },
+    );
 }
 
 fn plan_links(plan: &mut Plan) {

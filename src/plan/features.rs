@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::host::Host;
 use crate::oci::CAPABILITIES;
 
-use super::{mount_options, placement};
+use super::{annotations, mount_options, placement};
 
 /// What other parts of the program do, as `features` has to tell it.
 #[derive(Debug, Clone, Copy)]
@@ -84,7 +84,7 @@ pub fn features(host: &Host, facts: &Facts<'_>) -> Value {
             // moby and CRI-O look for this very key to learn whether they may ask for a checkpoint.
             "org.opencontainers.runc.checkpoint.enabled": "false"
         },
-        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property."]
+        "potentiallyUnsafeConfigAnnotations": annotations::ALL
     })
 }
 

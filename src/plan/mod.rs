@@ -5,6 +5,7 @@
 //! list and decides nothing. Each step carries *why* it is there: the JSON path of the config that asked
 //! for it, or the rule of the runtime that did (`default`).
 
+pub mod annotations;
 pub mod cgroup;
 pub mod check;
 mod compile;
@@ -12,6 +13,7 @@ pub mod config;
 mod devices;
 pub mod features;
 mod ids;
+mod mount_id_maps;
 pub mod mount_options;
 mod mounts;
 mod namespaces;

@@ -7,8 +7,8 @@
 use nix::libc;
 use serde::{Serialize, Serializer};
 
+use super::mount_id_maps::OptionMaps;
 use crate::error::{Error, Result};
-use crate::oci::validate::NOT_YET;
 
 /// Whether a mount shows a place that exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -179,6 +179,8 @@ pub struct MountOptions {
     pub data: String,
     /// Owners are shown through an id map.
     pub id_mapped: Option<IdMapped>,
+    /// Crun's: the maps stand in the option.
+    pub id_maps: Option<OptionMaps>,
     /// A tmpfs starts with what the image has at its place.
     pub tmpcopyup: bool,
     /// crun's: a symlink as source is bound as the symlink it is.
@@ -271,10 +273,6 @@ const TABLE: [(&str, Effect); 62] = [
     ("unbindable", Propagate(Propagation::Unbindable)),
 ];
 
-/// Crun's form with maps of its own in the option is understood and not built: refused, never ignored and
-/// never passed to a filesystem.
-const REFUSED: [&str; 2] = ["idmap=", "ridmap="];
-
 /// The words that `features` tells: exactly those that [`parse`] acts on by the specification's table.
 pub fn names() -> Vec<&'static str> {
     TABLE.iter().map(|(word, _)| *word).collect()
@@ -290,9 +288,13 @@ pub fn parse(options: &[String], kind: Option<&str>) -> Result<MountOptions> {
     let (mut data, mut faults) = (Vec::new(), Vec::new());
     for option in options {
         match effect(option) {
-            _ if is_refused(option) => faults.push(format!("option {option:?} is {NOT_YET}")),
             Some(effect) => parsed.apply(effect),
             None if parsed.apply_crun_word(option) => {}
+            None if is_map(option) => {
+                if let Err(why) = parsed.apply_map(option) {
+                    faults.push(format!("option {option:?}: {why}"));
+                }
+            }
             None => data.push(option.as_str()),
         }
     }
@@ -301,6 +303,10 @@ pub fn parse(options: &[String], kind: Option<&str>) -> Result<MountOptions> {
     }
     if parsed.bind != Bind::No && !data.is_empty() {
         faults.push(format!("bind mounts cannot have any filesystem-specific options applied: {data:?}"));
+    }
+    if parsed.bind == Bind::No {
+        let words = options.iter().filter(|option| is_map(option) || is_crun_word(option));
+        faults.extend(words.map(|word| format!("option {word:?} is for bind mounts")));
     }
     parsed.data = data.join(",");
     match faults.is_empty() {
@@ -313,8 +319,13 @@ fn effect(word: &str) -> Option<Effect> {
     TABLE.iter().find(|(name, _)| *name == word).map(|(_, effect)| *effect)
 }
 
-fn is_refused(option: &str) -> bool {
-    REFUSED.iter().any(|start| option.starts_with(start))
+fn is_crun_word(option: &str) -> bool {
+    ["src-nofollow", "dest-nofollow", "copy-symlink"].contains(&option)
+}
+
+/// Crun's form with maps of its own in the option.
+fn is_map(option: &str) -> bool {
+    option.starts_with("idmap=") || option.starts_with("ridmap=")
 }
 
 /// The kernel keeps one access time per mount: asking for another replaces it.
@@ -363,6 +374,13 @@ impl MountOptions {
         };
         self.recursive_set.0 &= !bits;
         self.recursive_cleared.0 |= bits;
+    }
+
+    fn apply_map(&mut self, option: &str) -> std::result::Result<(), String> {
+        let (word, maps) = option.split_once('=').unwrap_or_default();
+        self.id_mapped = Some(if word == "ridmap" { IdMapped::All } else { IdMapped::Mount });
+        self.id_maps = Some(OptionMaps::parse(maps)?);
+        Ok(())
     }
 
     fn apply_crun_word(&mut self, word: &str) -> bool {
@@ -431,10 +449,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_built_is_refused() {
-        let error = of("bind idmap=uids=0-1-2").unwrap_err().to_string();
-        assert_eq!(error, "option \"idmap=uids=0-1-2\" is not supported by this version");
-        assert!(of("ridmap=uids=0-1-2").is_err());
+    fn words_of_binds_mean_nothing_elsewhere() {
+        for word in ["idmap=uids=0-0-1;gids=0-0-1", "src-nofollow", "dest-nofollow", "copy-symlink"] {
+            assert!(of(&format!("bind {word}")).is_ok(), "{word}");
+            let error = of(word).unwrap_err().to_string();
+            assert_eq!(error, format!("option {word:?} is for bind mounts"));
+        }
+        assert_eq!(
+            of("bind ridmap=uids=0-1-2").unwrap_err().to_string(),
+            "option \"ridmap=uids=0-1-2\": it needs both uids= and gids="
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@ use oci_spec::runtime::{Mount, Spec};
 
 use super::mount_options::{self, Bind, IdMapped, MountFlags, MountOptions};
 use super::namespaces::Namespaces;
-use super::{Attributes, IdMap, MountIdMap, Namespace, Plan, Slot, Stage, Step, ids};
+use super::{Attributes, IdMap, MountIdMap, Namespace, Plan, Slot, SourceLink, Stage, Step, TargetLink, ids};
 use crate::cgroup::layout::{Hierarchy, Version};
 use crate::error::{Error, Explain, Kind, Result};
 use crate::host::Host;
@@ -42,6 +42,8 @@ pub struct Around<'a> {
     pub gid_maps: &'a [IdMap],
     /// `linux.mountLabel`.
     pub mount_label: Option<&'a str>,
+    /// The option by which a filesystem gets it.
+    pub mount_context: &'a str,
     /// Host folder of the container's cgroup in the v2 hierarchy, if it has one.
     pub cgroup2: Option<&'a Path>,
 }
@@ -67,10 +69,10 @@ pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mu
         let options =
             mount_options::parse(mount.options().as_deref().unwrap_or_default(), mount.typ().as_deref())
                 .at(place)?;
-        refuse_words(&options).at(place)?;
         let target = RootPath::new(mount.destination());
         check_proc(mount, &target).at(place)?;
         match mount.typ().as_deref().unwrap_or("none") {
+            _ if options.remount => plan_remount(plan, mount, &options, &why),
             _ if is_bind(mount) => plan_bind(plan, mount, &options, &why, around, slots)?,
             "cgroup" | "cgroup2" => plan_cgroup(plan, &target, &options, &why, around),
             fstype => {
@@ -84,6 +86,26 @@ pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mu
         }
     }
     Ok(deferred)
+}
+
+/// `remount`: what is mounted there already changes; by the old call only where its filesystem has to hear
+/// of options of its own.
+fn plan_remount(plan: &mut Plan, mount: &Mount, options: &MountOptions, why: &str) {
+    let target = RootPath::new(mount.destination());
+    let step = match options.data.is_empty() {
+        true => Step::Remount { target, attributes: attributes(options) },
+        false => Step::MountFs {
+            target,
+            fstype: mount.typ().clone().unwrap_or_default(),
+            source: mount.source().as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            flags: options.set.bits() | libc::MS_REMOUNT,
+            data: options.data.clone(),
+            attributes: Attributes { propagation: propagation(options), ..Attributes::default() },
+            fallback: None,
+            copy_up: false,
+        },
+    };
+    plan.push(Stage::Setup, why, step);
 }
 
 /// Whether a mount with this target may lie on procfs: the procfs itself, and single files of it.
@@ -106,20 +128,6 @@ fn check_proc(mount: &Mount, target: &RootPath) -> Result<()> {
     }
     Err(Error::new("only procfs may be mounted at /proc, and only single files of it may be covered")
         .hint("mount it elsewhere, or bind one of /proc/{cpuinfo,meminfo,stat,uptime,loadavg,…}"))
-}
-
-/// Words that would change what is mounted, if they were ignored.
-fn refuse_words(options: &MountOptions) -> Result<()> {
-    let words = [
-        ("src-nofollow", options.src_nofollow),
-        ("dest-nofollow", options.dest_nofollow),
-        ("copy-symlink", options.copy_symlink),
-        ("remount", options.remount),
-    ];
-    match words.iter().find(|(_, asked)| *asked) {
-        Some((word, _)) => Err(Error::new(format!("option {word:?} is not supported by this version"))),
-        None => Ok(()),
-    }
 }
 
 /// MS_ flags and the MOUNT_ATTR_ bits of the same meaning (mount_setattr(2)).
@@ -177,10 +185,20 @@ fn plan_bind(
     let source = around.bundle.join(source);
     let recursive = options.bind == Bind::Rbind;
     let id_map = id_map(mount, options, around).at(|| format!("{why} {}", mount.destination().display()))?;
+    let link = match (options.copy_symlink, options.src_nofollow) {
+        (true, _) => SourceLink::Copied,
+        (false, true) => SourceLink::Bound,
+        (false, false) => SourceLink::Followed,
+    };
     let stage = if id_map.is_some() { Stage::Host } else { early_stage(around) };
-    plan.push(stage, why, Step::OpenSource { slot, path: source, recursive, id_map });
+    plan.push(stage, why, Step::OpenSource { slot, path: source, recursive, id_map, link });
     let target = RootPath::new(mount.destination());
-    plan.push(Stage::Setup, why, Step::Bind { slot, target, attributes: attributes(options) });
+    let over = match (options.copy_symlink, options.dest_nofollow) {
+        (true, _) => TargetLink::Made,
+        (false, true) => TargetLink::Covered,
+        (false, false) => TargetLink::Followed,
+    };
+    plan.push(Stage::Setup, why, Step::Bind { slot, target, attributes: attributes(options), link: over });
     Ok(())
 }
 
@@ -195,6 +213,10 @@ fn id_map(mount: &Mount, options: &MountOptions, around: &Around<'_>) -> Result<
     }
     let recursive = options.id_mapped == Some(IdMapped::All);
     let (uid, gid) = match own.is_empty() {
+        true if options.id_maps.is_some() => {
+            let maps = options.id_maps.clone().unwrap_or_default();
+            maps.resolve(around.uid_maps, around.gid_maps).map_err(Error::new)?
+        }
         false => (own, ids::read(mount.gid_mappings().as_ref())),
         true => (around.uid_maps.to_vec(), around.gid_maps.to_vec()),
     };
@@ -248,7 +270,7 @@ fn filesystem_data(fstype: &str, options: &MountOptions, around: &Around<'_>) ->
     let mut kept: Vec<String> = kept.filter(|option| !option.is_empty()).map(str::to_owned).collect();
     // Filesystems that hold files of the container's; others get their labels from the policy.
     let label = around.mount_label.filter(|label| !label.is_empty() && matches!(fstype, "tmpfs" | "devpts"));
-    kept.extend(label.map(|label| format!("context=\"{label}\"")));
+    kept.extend(label.map(|label| format!("{}=\"{label}\"", around.mount_context)));
     kept.join(",")
 }
 

@@ -124,13 +124,22 @@ impl fmt::Display for Step {
             Step::SessionKeyring { name } => write!(f, "new session keyring {name}"),
             Step::Propagation { flags } => write!(f, "propagation of / {}", propagation_name(*flags)),
             Step::BindRoot { path } => write!(f, "bind the root {} on itself", path.display()),
-            Step::OpenSource { slot, path, recursive, id_map } => {
+            Step::OpenSource { slot, path, recursive, id_map, link } => {
                 let all = if *recursive { ", with all below" } else { "" };
                 let mapped = if id_map.is_some() { ", owners through an id map" } else { "" };
-                write!(f, "open the source #{slot} {}{all}{mapped}", path.display())
+                let link = match link {
+                    super::SourceLink::Followed => "",
+                    super::SourceLink::Bound => ", a link itself",
+                    super::SourceLink::Copied => ", a link is copied",
+                };
+                write!(f, "open the source #{slot} {}{all}{mapped}{link}", path.display())
             }
-            Step::Bind { slot, target, attributes } => {
-                write!(f, "bind source #{slot} on {target}{}", show(attributes))
+            Step::Bind { slot, target, attributes, link } => {
+                let link = match link {
+                    super::TargetLink::Covered => ", over a link",
+                    super::TargetLink::Followed | super::TargetLink::Made => "",
+                };
+                write!(f, "bind source #{slot} on {target}{}{link}", show(attributes))
             }
             Step::MountFs { target, fstype, flags, data, attributes, copy_up, .. } => {
                 let flags = nix::mount::MsFlags::from_bits_truncate(*flags);

@@ -21,6 +21,8 @@ pub struct Around<'a> {
     pub close_from: u32,
     /// Whether groups can be changed at all (not in a single-id user namespace).
     pub may_set_groups: bool,
+    /// Whether those of the caller stay.
+    pub keep_groups: bool,
     /// Compiled filter, with the path that asked for it.
     pub seccomp: Option<super::seccomp::Filter>,
     /// Who listens to it.
@@ -44,6 +46,14 @@ pub fn plan_limits(plan: &mut Plan, process: &Process, place: &str, stage: Stage
         let step = Step::Rlimit { name: name.to_owned(), resource, soft: limit.soft(), hard: limit.hard() };
         plan.push(stage, format!("{place}.rlimits[{index}]"), step);
     }
+}
+
+/// What an init without a program is while it waits: root of its namespaces, with no rights.
+pub fn nothing() -> Process {
+    let mut process = Process::default();
+    process.set_args(None).set_env(None).set_rlimits(None);
+    process.set_capabilities(None);
+    process
 }
 
 /// Which process sets the limits.
@@ -71,6 +81,7 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
     let keep = names(process.capabilities().as_ref().and_then(|sets| sets.bounding().as_ref()));
     plan.push(Stage::Last, at("capabilities.bounding"), Step::BoundingSet { keep });
     let groups = supplementary(process, around.may_set_groups).at(|| at("user.additionalGids"))?;
+    let groups = groups.filter(|_| !around.keep_groups);
     let (uid, gid) = (user.uid(), user.gid());
     let effective = sets.effective.clone();
     plan.push(Stage::Last, at("user"), Step::User { uid, gid, groups, effective });
@@ -79,10 +90,10 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
     let mut env: Vec<String> = process.env().iter().flatten().cloned().collect();
     env.extend(around.env.iter().cloned());
     let args: Vec<String> = process.args().iter().flatten().cloned().collect();
-    if args.is_empty() {
-        return Err(Error::new("there is no command to run").at(at("args")));
+    // A config without a process is made all the same; `start` refuses it.
+    if !args.is_empty() {
+        plan.push(Stage::Last, at("args"), Step::FindExecutable { args, env });
     }
-    plan.push(Stage::Last, at("args"), Step::FindExecutable { args, env });
     if around.limits == Stage::Last {
         plan_limits(plan, process, place, Stage::Last);
     }

@@ -9,7 +9,10 @@ use super::compile::{Options, early_hooks, plan_console};
 use super::devices::{self, DevFolder, Nodes};
 use super::mounts::{self, Deferred};
 use super::namespaces::Namespaces;
-use super::{Attributes, HookKind, IdMap, Namespace, Plan, Slot, Stage, Step, Token, net_devices, process};
+use super::{
+    Attributes, HookKind, IdMap, Namespace, Plan, Slot, SourceLink, Stage, Step, TargetLink, Token,
+    annotations, net_devices, process,
+};
 use crate::cgroup::layout::Version;
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -109,9 +112,11 @@ pub fn plan_root(plan: &mut Plan, around: &Around<'_>) -> Result<()> {
         Step::MakeCgroup(group) if group.version == Version::V2 => Some(group.dir.clone()),
         _ => None,
     });
+    let mount_context = annotations::mount_context(spec)?;
     let mount_label = linux.and_then(|linux| linux.mount_label().as_deref());
     let cgroup2 = cgroup2.as_deref();
-    let about = mounts::Around { bundle, host, namespaces, uid_maps, gid_maps, mount_label, cgroup2 };
+    let about =
+        mounts::Around { bundle, host, namespaces, uid_maps, gid_maps, mount_label, mount_context, cgroup2 };
     let mut deferred = mounts::plan_mounts(plan, spec, &about, slots)?;
     plan_notify(plan, options, mounts::early_stage(&about), slots);
     let nodes = match namespaces.is_own(Namespace::User) || !host.privileged {
@@ -188,13 +193,19 @@ fn plan_notify(plan: &mut Plan, options: &Options, stage: Stage, slots: &mut Slo
     let Some(folder) = &options.notify else { return };
     let slot = *slots;
     *slots += 1;
-    let source = Step::OpenSource { slot, path: folder.clone(), recursive: false, id_map: None };
+    let source = Step::OpenSource {
+        slot,
+        path: folder.clone(),
+        recursive: false,
+        id_map: None,
+        link: SourceLink::Followed,
+    };
     let set =
         libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOEXEC;
     let attributes = Attributes { set, ..Attributes::default() };
     plan.push(stage, "default", source);
     let target = RootPath::new("/run/notify");
-    plan.push(Stage::Setup, "default", Step::Bind { slot, target, attributes });
+    plan.push(Stage::Setup, "default", Step::Bind { slot, target, attributes, link: TargetLink::Followed });
 }
 
 fn dev_folder(spec: &Spec) -> DevFolder {

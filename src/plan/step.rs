@@ -101,6 +101,32 @@ pub struct Attributes {
     pub propagation: Vec<u64>,
 }
 
+/// What is done with a symbolic link that is the source of a bind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SourceLink {
+    /// What it leads to is bound.
+    #[default]
+    Followed,
+    /// It is bound itself (crun's `src-nofollow`).
+    Bound,
+    /// One that says the same is made in the root instead of a mount (crun's `copy-symlink`).
+    Copied,
+}
+
+/// What is done with a symbolic link where a bind is to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TargetLink {
+    /// What it leads to, in the root, is covered.
+    #[default]
+    Followed,
+    /// It is covered itself (crun's `dest-nofollow`).
+    Covered,
+    /// Where the *source* is a link, one that says the same is made; else it is followed (`copy-symlink`).
+    Made,
+}
+
 /// The map of an id-mapped mount: ids on disk are `inside`, what is shown is `outside` (mount_setattr(2)).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MountIdMap {
@@ -236,6 +262,8 @@ pub enum Step {
         recursive: bool,
         /// The map through which it shows owners.
         id_map: Option<MountIdMap>,
+        /// What is done with a link at `path`.
+        link: SourceLink,
     },
     /// move_mount(2) of a detached copy. Rule: the target is made like the source (folder or file) when
     /// it is missing.
@@ -246,6 +274,8 @@ pub enum Step {
         target: RootPath,
         /// What changes on it first.
         attributes: Attributes,
+        /// What is done with a link at `target`.
+        link: TargetLink,
     },
     /// mount(2) of a filesystem. Rule: a tmpfs without `mode=` takes the mode of the folder it covers.
     MountFs {

@@ -51,6 +51,9 @@ pub struct Saved {
     /// Whether the config has hooks that run after the container is gone. A state without the word may have.
     #[serde(default = "maybe")]
     pub has_poststop: bool,
+    /// Whether the config has no process to start.
+    #[serde(default)]
+    pub has_no_process: bool,
 }
 
 fn maybe() -> bool {

@@ -40,6 +40,17 @@ pub fn clone_tree_at(fd: impl AsFd, depth: Depth) -> Result<OwnedFd, Errno> {
     open_tree(fd.as_fd().as_raw_fd(), c"", depth, libc::AT_EMPTY_PATH)
 }
 
+/// The same at a path whose last component may be a symbolic link, which is then what is copied.
+///
+/// # Errors
+/// The call's.
+pub fn clone_link(path: &Path, depth: Depth) -> Result<OwnedFd> {
+    let name = CString::new(path.as_os_str().as_encoded_bytes())
+        .map_err(|_| Error::new("the path holds a NUL byte"))?;
+    let tree = open_tree(libc::AT_FDCWD, &name, depth, libc::AT_SYMLINK_NOFOLLOW);
+    tree.map_err(|errno| Error::sys(format!("open_tree({path:?}, AT_SYMLINK_NOFOLLOW)"), errno))
+}
+
 fn open_tree(folder: i32, name: &CStr, depth: Depth, flags: i32) -> Result<OwnedFd, Errno> {
     let recursive = if depth == Depth::All { libc::AT_RECURSIVE } else { 0 };
     let flags = libc::OPEN_TREE_CLONE | libc::OPEN_TREE_CLOEXEC | (recursive | flags) as u32;

@@ -140,6 +140,17 @@ impl RootFolder {
         self.find(path)?.ok_or_else(|| Error::sys(format!("open({path})"), Errno::ENOENT))
     }
 
+    /// The same, but a link at `path` is not followed: it is what is found.
+    ///
+    /// # Errors
+    /// As [`RootFolder::make_file`].
+    pub fn make_file_or_link(&self, path: &RootPath) -> Result<OwnedFd> {
+        match self.open(path, OFlag::O_PATH | OFlag::O_NOFOLLOW, ResolveFlag::empty())? {
+            Some(fd) => Ok(fd),
+            None => self.make_file(path),
+        }
+    }
+
     /// Makes a node, link or file, with its parents. Its folder is resolved to a descriptor first, and in that
     /// the last name is made: no call of these follows a link there.
     ///

@@ -19,6 +19,7 @@ macro_rules! suite {
 }
 
 suite![
+    annotations,
     bad_input,
     capabilities,
     cgroups,
@@ -37,8 +38,10 @@ suite![
     logging,
     masked,
     mounts,
+    mounts_more,
     namespaces,
     net_devices,
+    no_process,
     notify,
     pause,
     placement,

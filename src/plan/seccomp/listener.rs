@@ -15,9 +15,6 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::{Plan, Stage, Step, Token};
 
-/// crun's way to say `listenerPath`.
-pub const RECEIVER: &str = "run.oci.seccomp.receiver";
-
 /// How the descriptor gets from the child to the runtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -46,7 +43,7 @@ pub fn notifies(config: &LinuxSeccomp) -> bool {
     actions.any(|action| action == LinuxSeccompAction::ScmpActNotify)
 }
 
-/// The listener that the config asks for; `receiver` is what the annotation [`RECEIVER`] says.
+/// The listener that the config asks for; `receiver` is what crun's annotation says.
 ///
 /// # Errors
 /// When there is none, or its calls could not be told of.

@@ -42,7 +42,7 @@ use crate::error::{Error, Result};
 use crate::sys::bpf::{Comparison, Field, Instruction, MAX_INSTRUCTIONS};
 use crate::sys::syscalls::{AUDIT_ARCH_I386, AUDIT_ARCH_X86_64, Abi, X32_SYSCALL_BIT};
 use assemble::{Assembler, Label};
-pub use listener::{Handover, Listener, RECEIVER, plan_beside, read as read_listener};
+pub use listener::{Handover, Listener, plan_beside, read as read_listener};
 use profile::Profile;
 use verdicts::{Runs, Verdict, Width};
 

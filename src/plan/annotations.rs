@@ -1,0 +1,58 @@
+//! Annotations that change what is done: systemd's properties, and crun's, which engines set (`podman --group-add keep-groups`). Pure.
+//! Each of them is a power of whoever writes the config, so `features` names them as unsafe to pass on.
+
+use oci_spec::runtime::Spec;
+
+use crate::error::{Error, Result};
+
+/// `1`: the program keeps the further groups of whoever calls the runtime.
+pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
+/// How `linux.mountLabel` is given to a filesystem: `context` (the default), `fscontext`, `defcontext` or
+/// `rootcontext`.
+pub const MOUNT_CONTEXT: &str = "run.oci.mount_context_type";
+/// A socket that gets a pidfd of the init, as with `--pidfd-socket`.
+pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
+/// The same as `linux.seccomp.listenerPath`.
+pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
+
+/// How the names of those begin that become properties of a systemd unit.
+pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
+
+/// All of them, sorted.
+pub const ALL: [&str; 5] = [SYSTEMD_PROPERTY, KEEP_GROUPS, MOUNT_CONTEXT, PIDFD_RECEIVER, SECCOMP_RECEIVER];
+
+/// The value of one of them; an empty one is none.
+pub fn value<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
+    let all = spec.annotations().as_ref()?;
+    all.get(key).map(String::as_str).filter(|value| !value.is_empty())
+}
+
+/// Whether the caller's further groups are kept.
+///
+/// # Errors
+/// When the config names further groups as well.
+pub fn keeps_groups(spec: &Spec, named: &[u32]) -> Result<bool> {
+    let keeps = value(spec, KEEP_GROUPS).is_some_and(|value| value != "0");
+    if keeps && !named.is_empty() {
+        return Err(Error::new(
+            "the caller's groups cannot be kept when process.user.additionalGids names others",
+        )
+        .at(format!("annotations[{KEEP_GROUPS:?}]")));
+    }
+    Ok(keeps)
+}
+
+/// The option by which a filesystem gets its label.
+///
+/// # Errors
+/// When it is none of the four.
+pub fn mount_context(spec: &Spec) -> Result<&str> {
+    match value(spec, MOUNT_CONTEXT) {
+        None => Ok("context"),
+        Some(kind @ ("context" | "fscontext" | "defcontext" | "rootcontext")) => Ok(kind),
+        Some(other) => {
+            Err(Error::new(format!("{other:?} is none of context, fscontext, defcontext, rootcontext"))
+                .at(format!("annotations[{MOUNT_CONTEXT:?}]")))
+        }
+    }
+}
