@@ -12,6 +12,8 @@ mod compile;
 pub mod config;
 mod devices;
 pub mod features;
+#[cfg(test)]
+mod fields_tests;
 mod ids;
 mod mount_id_maps;
 pub mod mount_options;

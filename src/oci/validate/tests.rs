@@ -704,7 +704,7 @@ fn cgroup_files_interfaces_and_devices_are_names_not_paths() {
 }
 
 #[test]
-fn seccomp_rules_are_complete_and_never_notify() {
+fn seccomp_rules_are_complete() {
     let seccomp = |value: Value, faults: &[&str]| refuses("/linux/seccomp", value, faults);
     seccomp(
         json!({
