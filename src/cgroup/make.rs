@@ -146,7 +146,35 @@ fn refused(group: &Group, call: &str, errno: Errno) -> Error {
         .hint("have the cgroup delegated to the caller, or remove linux.resources and linux.cgroupsPath")
 }
 
+/// Hands the controllers that `group` needs down to its folder, which exists.
+///
+/// # Errors
+/// When one that a limit needs cannot be enabled.
+pub(super) fn enable_down_to(group: &Group) -> Result<()> {
+    match descend(group, &mut Vec::new()) {
+        Ok(_) => Ok(()),
+        Err(Chain::Vanished) => {
+            Err(Error::new(format!("the container's cgroup {:?} has vanished", group.dir)))
+        }
+        Err(Chain::Refused(call, errno)) => Err(refused(group, &call, errno)),
+        Err(Chain::Failed(error)) => Err(error),
+    }
+}
+
 fn chain(group: &Group, made: &mut Vec<PathBuf>) -> Result<OwnedFd, Chain> {
+    let (here, is_new) = descend(group, made)?;
+    if !is_new && !group.is_shared {
+        unused(&here).map_err(|error| Chain::Failed(error.at("linux.cgroupsPath")))?;
+    }
+    if group.version == Version::V2 {
+        threaded(group, &here)?;
+        delegate(group, &here).map_err(Chain::Failed)?;
+    }
+    Ok(here)
+}
+
+/// The folder, and whether it is new; folders that are missing are made, and controllers enabled, on the way.
+fn descend(group: &Group, made: &mut Vec<PathBuf>) -> Result<(OwnedFd, bool), Chain> {
     let below = group.dir.strip_prefix(&group.mount_point).unwrap_or(Path::new(""));
     let names: Vec<&Path> = below.components().filter_map(name).collect();
     if names.is_empty() {
@@ -169,14 +197,7 @@ fn chain(group: &Group, made: &mut Vec<PathBuf>) -> Result<OwnedFd, Chain> {
         }
         here = child;
     }
-    if !is_new && !group.is_shared {
-        unused(&here).map_err(|error| Chain::Failed(error.at("linux.cgroupsPath")))?;
-    }
-    if group.version == Version::V2 {
-        threaded(group, &here)?;
-        delegate(group, &here).map_err(Chain::Failed)?;
-    }
-    Ok(here)
+    Ok((here, is_new))
 }
 
 fn name(component: Component<'_>) -> Option<&Path> {

@@ -12,11 +12,13 @@
 //! is below that folder was made by the container.
 //!
 //! A group with a [`unit::Unit`] is made and taken away by systemd ([`systemd`]); all else is the same for it.
+//! [`Cgroup::update`] changes limits of a container that runs: all of them, or none.
 //!
 //! From the crate `cgroups-rs` come the controllers that read and parse statistics ([`statistics`]).
 //! Not used of it, and why:
 //! * create: it opens every file by its path again, does not look at a v2 mount beside v1 ones, and
 //!   silently ignores `unified`, `rdma`, `cpu.idle`, `cpu.burst`; pids limits of 0 it lifts;
+//! * limits: its setters write what they can and keep no way back when one of several is refused;
 //! * attach: it writes pids from outside, and cannot clone into a cgroup;
 //! * freeze: it does not wait, and does not write again while a v1 cgroup is still freezing;
 //! * kill: v2 with `cgroup.kill` only;
@@ -38,11 +40,13 @@ mod make;
 mod mark;
 pub mod probe;
 mod remove;
+mod restore;
 pub mod statistics;
 pub mod systemd;
 #[cfg(test)]
 mod tests;
 pub mod unit;
+mod update;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -52,6 +56,7 @@ use nix::errno::Errno;
 pub use group::{Group, SavedGroup};
 pub use limit::limit;
 pub use make::{make, make_unit, refuse_used};
+pub use update::Before;
 
 use crate::error::{Call, Result};
 use layout::Version;

@@ -4,7 +4,7 @@ use clap::{ArgMatches, Command};
 
 use super::{
     completion, create, delete, exec, features, global, help, kill, list, man, pause, plan, ps, resume, run,
-    spec, start, state, tenant, try_,
+    spec, start, state, tenant, try_, update,
 };
 use crate::container::Runtime;
 use crate::error::Result;
@@ -45,6 +45,7 @@ pub const COMMANDS: &[Entry] = &[
     entry!("pause", pause),
     entry!("resume", resume),
     entry!("delete", delete),
+    entry!("update", update),
     entry!("try", try_),
     entry!("tenant", tenant),
     entry!("plan", plan),

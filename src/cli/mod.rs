@@ -37,6 +37,7 @@ mod start;
 mod state;
 mod tenant;
 mod try_;
+mod update;
 mod usage;
 
 use global::{Asked, Global};

@@ -167,6 +167,7 @@ impl<'a> Prepared<'a> {
             annotations: self.annotations(),
             cgroups: made.cgroup.save(),
             namespaces: listed.clone().map(|entry| own(Namespace::from(entry.typ()))).collect(),
+            resources: None,
             has_poststart: !self.hooks_after_start().is_empty(),
             has_poststop: self.has_hooks_after_stop(),
             has_no_process: self.spec.process().is_none(),

@@ -1,4 +1,4 @@
-//! The lifecycle of a container and its legal transitions: create, start, exec, kill, pause, delete.
+//! The lifecycle of a container and its legal transitions: create, start, exec, kill, pause, update, delete.
 //!
 //! The runtime process runs this, with the caller's privilege. Each command is one public function that
 //! takes plain values, and returns what the command line prints or an [`crate::error::Error`].
@@ -17,6 +17,7 @@ mod pause;
 mod query;
 mod run;
 mod start;
+mod update;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,6 +34,7 @@ pub use pause::{pause, resume};
 pub use query::{list, processes, state};
 pub use run::run;
 pub use start::start;
+pub use update::update;
 
 /// What the global options say: where state lies and how cgroups are managed.
 #[derive(Debug, Clone)]

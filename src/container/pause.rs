@@ -1,7 +1,7 @@
 //! `pause` and `resume`: the freezer.
 
-use super::create::open_locked;
 use super::query::{read, status};
+use super::update::open_settled;
 use super::{Runtime, Status};
 use crate::cgroup::Cgroup;
 use crate::error::{Error, Explain, Kind, Result};
@@ -28,7 +28,7 @@ pub fn resume(runtime: &Runtime, id: &ContainerId) -> Result<()> {
 }
 
 fn open(runtime: &Runtime, id: &ContainerId, wanted: &[Status], otherwise: &str) -> Result<Cgroup> {
-    let folder = open_locked(runtime, id)?;
+    let folder = open_settled(runtime, id)?;
     let saved = read(&folder)?;
     if !wanted.contains(&status(&folder, &saved)?) {
         return Err(Error::new(otherwise).kind(Kind::WrongState));

@@ -3,9 +3,10 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use super::create::{notify_relay, open_locked};
+use super::create::notify_relay;
 use super::notify::relay_once;
 use super::query::{read, status, to_state};
+use super::update::open_settled;
 use super::{Runtime, State, Status};
 use crate::apply::{hooks, undo};
 use crate::error::{Call, Error, Explain, Kind, Result};
@@ -22,7 +23,7 @@ use crate::sys::starter::{self, Listener};
 /// When it is not in the created state, or the program cannot be executed.
 pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
     let doing = || format!("cannot start container '{id}'");
-    let folder = open_locked(runtime, id).doing(doing)?;
+    let folder = open_settled(runtime, id).doing(doing)?;
     let saved = read(&folder).doing(doing)?;
     let relay = notify_relay(&folder).doing(doing)?;
     let init = start_locked(&folder, &saved).doing(doing)?;

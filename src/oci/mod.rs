@@ -9,6 +9,7 @@ mod fits;
 mod json;
 pub mod number_list;
 pub mod read;
+pub mod resources;
 mod schema;
 mod shape;
 pub mod validate;

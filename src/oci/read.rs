@@ -94,7 +94,7 @@ pub fn unknown_properties(bytes: &[u8]) -> Vec<String> {
     findings.unknown
 }
 
-fn check_text(bytes: &[u8]) -> Result<()> {
+pub(super) fn check_text(bytes: &[u8]) -> Result<()> {
     if bytes.len() as u64 > LARGEST {
         return Err(too_large(bytes.len() as u64));
     }

@@ -239,7 +239,8 @@ const MEMORY_POLICY: Shape = Object(&[
     ),
 ]);
 
-const RESOURCES: Shape = Object(&[
+/// `linux.resources`, also a document of its own for `update --resources`.
+pub const RESOURCES: Shape = Object(&[
     may("devices", List(&DEVICE_RULE)),
     may("memory", MEMORY),
     may("cpu", CPU),

@@ -45,6 +45,9 @@ pub struct Saved {
     /// Whether its pid namespace is new: killing the init then ends all in it.
     #[serde(default)]
     pub new_pid_namespace: bool,
+    /// `linux.resources` as updates have made it; absent: as the kept config has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<serde_json::Value>,
     /// Whether the config has hooks that run after the start.
     #[serde(default)]
     pub has_poststart: bool,

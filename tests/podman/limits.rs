@@ -23,6 +23,8 @@ tests![
         Need::Not("runc", "podman asks only runtimes of runtime_supports_nocgroup to do without"),
     ],
     an_unlimited_container_has_no_memory_limit,
+    update_changes_the_limits_of_a_running_container,
+    update_refuses_what_the_kernel_refuses_and_changes_nothing,
 ];
 
 /// A file of the cgroup of a running container: on v1 in the hierarchy of `controller`, else by its v2 name.
@@ -179,4 +181,34 @@ fn an_unlimited_container_has_no_memory_limit() {
     let container = Container::sleeper(&[]);
     let limit = limit(&container, "memory", "memory.limit_in_bytes", "memory.max");
     assert!(limit == "max" || limit.parse::<u64>().is_ok_and(|bytes| bytes > 1 << 60), "{limit}");
+}
+
+/// Ends the calling test as skipped unless this podman can update.
+fn needs_update() {
+    needs_cgroups();
+    if version() < (4, 3) {
+        skip("podman update came with podman 4.3");
+    }
+}
+
+fn update_changes_the_limits_of_a_running_container() {
+    needs_update();
+    let container = Container::sleeper(&["--memory", "64m", "--memory-swap", "64m", "--pids-limit", "50"]);
+    container.podman(&["update", "--memory", "96m", "--memory-swap", "128m", "--cpus", "0.5"]).ok();
+    assert_eq!(limit(&container, "memory", "memory.limit_in_bytes", "memory.max"), "100663296");
+    match is_v2() {
+        true => assert_eq!(limit(&container, "cpu", "", "cpu.max"), "50000 100000"),
+        false => assert_eq!(limit(&container, "cpu", "cpu.cfs_quota_us", ""), "50000"),
+    }
+    assert_eq!(limit(&container, "pids", "pids.max", "pids.max"), "50");
+    assert_eq!(container.sh("echo still there"), "still there");
+}
+
+fn update_refuses_what_the_kernel_refuses_and_changes_nothing() {
+    needs_update();
+    let container = Container::sleeper(&["--memory", "64m", "--memory-swap", "64m"]);
+    let output =
+        container.podman(&["update", "--memory", "80m", "--memory-swap", "80m", "--cpuset-cpus", "4095"]);
+    assert!(output.code != 0 && output.stderr.contains("linux.resources.cpu.cpus"), "{output}");
+    assert_eq!(limit(&container, "memory", "memory.limit_in_bytes", "memory.max"), "67108864");
 }

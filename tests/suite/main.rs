@@ -63,5 +63,6 @@ suite![
     tenant,
     terminal,
     try_system,
+    update,
     userns,
 ];

@@ -15,7 +15,7 @@ mod sysctl;
 
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, LinuxResources, Process, Spec};
 
 use super::fault::{Fault, Faults, quoted};
 use super::read::Config;
@@ -54,6 +54,14 @@ pub fn validate(config: &Config) -> Faults {
 pub fn process(process: &Process) -> Faults {
     let mut faults = Faults::default();
     process::check(process, "", &mut faults);
+    faults
+}
+
+/// Every fault of resources that stand for themselves (`update`).
+pub fn resources(resources: &LinuxResources) -> Faults {
+    let mut faults = Faults::default();
+    let pids_limit = resources.pids().as_ref().map(|pids| pids.limit());
+    resources::check(resources, pids_limit, &mut faults);
     faults
 }
 
