@@ -6,6 +6,8 @@
 
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
+use nix::errno::Errno;
+
 use crate::error::{Call, Error, Result};
 use crate::plan::Token;
 use crate::sys::channel;
@@ -49,9 +51,23 @@ impl Channel {
     /// Says a word.
     ///
     /// # Errors
-    /// When the other process is gone.
+    /// When the other process is gone: its own last words, if it left any; else EPIPE.
     pub fn tell(&self, token: Token, fds: &[OwnedFd]) -> Result<()> {
-        self.send(b't', &encode(&token)?, fds)
+        match self.send(b't', &encode(&token)?, fds) {
+            Err(error) if is_gone(&error) => Err(self.last_words().unwrap_or(error)),
+            result => result,
+        }
+    }
+
+    /// Why the other process, which is gone, has failed.
+    fn last_words(&self) -> Option<Error> {
+        loop {
+            match self.receive() {
+                Ok(Message::Failed(error)) => return Some(error),
+                Ok(Message::Closed) | Err(_) => return None,
+                Ok(_) => {}
+            }
+        }
     }
 
     /// Hands the terminal's master over.
@@ -124,10 +140,53 @@ impl Channel {
     }
 }
 
+/// Whether an error of [`Channel::tell`] says that nobody is there to hear, and nobody has said why.
+pub fn is_gone(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::EPIPE | Errno::ECONNRESET))
+}
+
 fn encode(value: &impl serde::Serialize) -> Result<Vec<u8>> {
     serde_json::to_vec(value).map_err(|error| Error::new(error.to_string()))
 }
 
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| Error::new(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket::seqpacket_pair;
+
+    fn pair() -> (Channel, Channel) {
+        let (one, other) = seqpacket_pair().unwrap();
+        (Channel::new(one), Channel::new(other))
+    }
+
+    #[test]
+    fn who_tells_a_process_that_has_failed_hears_why() {
+        let (runtime, child) = pair();
+        child.fail(&Error::new("no such sysctl"));
+        drop(child);
+        let error = runtime.tell(Token::Cgroup, &[]).unwrap_err();
+        assert_eq!(error.to_string(), "no such sysctl");
+    }
+
+    #[test]
+    fn last_words_are_heard_though_something_was_left_unread() {
+        let (runtime, child) = pair();
+        runtime.tell(Token::Maps, &[]).unwrap();
+        child.fail(&Error::new("no such sysctl"));
+        drop(child);
+        let Message::Failed(error) = runtime.receive().unwrap() else { panic!("no words") };
+        assert_eq!(error.to_string(), "no such sysctl");
+        assert!(matches!(runtime.receive().unwrap(), Message::Closed));
+    }
+
+    #[test]
+    fn who_has_left_without_a_word_is_gone() {
+        let (runtime, child) = pair();
+        drop(child);
+        assert!(is_gone(&runtime.tell(Token::Cgroup, &[]).unwrap_err()));
+    }
 }

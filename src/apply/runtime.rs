@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::channel::{Channel, Message};
+use super::channel::{self, Channel, Message};
 use super::{child, hooks, idmaps, links, listener};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Call, Error, Explain, Result};
@@ -318,14 +318,22 @@ impl Runtime<'_> {
                     ));
                 }
                 let fds = made.cgroup.tasks_files()?;
-                made.channel.tell(token, &fds)
+                self.say(token, &fds)
             }
             Token::Commit => {
                 let made = self.made()?;
                 (self.work.commit)(made)?;
-                made.channel.tell(token, &[])
+                self.say(token, &[])
             }
-            _ => self.made()?.channel.tell(token, &[]),
+            _ => self.say(token, &[]),
+        }
+    }
+
+    /// A child that is gone has left its error on the channel, or died without a word.
+    fn say(&self, token: Token, fds: &[OwnedFd]) -> Result<()> {
+        match self.made()?.channel.tell(token, fds) {
+            Err(error) if channel::is_gone(&error) => Err(self.child_died()),
+            result => result,
         }
     }
 

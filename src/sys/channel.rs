@@ -17,7 +17,7 @@ const MOST_DESCRIPTORS: usize = 64;
 /// Sends one message.
 ///
 /// # Errors
-/// EPIPE when the other process is gone.
+/// EPIPE or ECONNRESET when the other process is gone.
 pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[impl AsRawFd]) -> Result<(), Errno> {
     let raw: Vec<RawFd> = fds.iter().map(AsRawFd::as_raw_fd).collect();
     let rights = [ControlMessage::ScmRights(&raw)];
@@ -43,9 +43,9 @@ pub fn receive(socket: impl AsFd) -> Result<(Vec<u8>, Vec<OwnedFd>), Errno> {
     let mut data = [IoSliceMut::new(&mut bytes)];
     let message = loop {
         match recvmsg::<()>(socket, &mut data, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC) {
-            Err(Errno::EINTR) => {}
-            // The other process ended with unread messages of ours: the same as closing.
-            Err(Errno::ECONNRESET) => return Ok((Vec::new(), Vec::new())),
+            // The other process ended with unread messages of ours. That is told once, and before its own last
+            // words, which are still to be had; after them comes the end of file.
+            Err(Errno::EINTR | Errno::ECONNRESET) => {}
             result => break result?,
         }
     };
