@@ -113,7 +113,7 @@ const ABOUT: &str = "Private systems that last: make, start, limit and remove th
 
 const LONG: &str = "\
 A tenant is a private system of its own: users, processes, network, host name and files, made from a template in
-milliseconds and kept until it is destroyed. It runs an init with services (systemd, busybox init, OpenRC), or one
+milliseconds and kept until it is destroyed. It runs an init with its services, such as busybox init, or one
 command. It works as root, and for an ordinary user where unprivileged user namespaces are allowed.
 
 The way goes: import a template, create a tenant from it, start it, run programs in it, stop and destroy it.
