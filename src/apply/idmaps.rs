@@ -78,7 +78,7 @@ pub fn show_through(tree: &OwnedFd, map: &MountIdMap) -> Result<()> {
 /// A user namespace with these maps, made by a process that does nothing else and ends.
 ///
 /// # Errors
-/// As [`write`]; or the kernel lets the caller make no user namespace.
+/// As [`write()`]; or the kernel lets the caller make no user namespace.
 pub fn user_namespace(uid: &[IdMap], gid: &[IdMap], writer: MapWriter) -> Result<OwnedFd> {
     let (ours, theirs) = socket::seqpacket_pair()?;
     let Cloned::Parent { pid, pidfd } = clone(libc::CLONE_NEWUSER as u64, None, Parent::Caller)? else {

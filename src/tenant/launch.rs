@@ -1,5 +1,5 @@
 //! `start`: the tenant's container is made by a process of its own, in which the root is put together. For one
-//! command that process ends once the command runs; for an init it stays, as the [`keeper`](crate::tenant::keeper).
+//! command that process ends once the command runs; for an init it stays, as the [`keeper`].
 //!
 //! The runtime process, with the caller's privilege, and the process it launches, in a session of its own. They talk
 //! over one socket, the launched one's standard input: `ready`, or the error.
