@@ -168,7 +168,12 @@ impl fmt::Display for Step {
             Step::MoveRoot => write!(f, "move the root to / and chroot (no pivot)"),
             Step::Chroot { path } => write!(f, "chroot to {}", path.display()),
             Step::Console { to, size, .. } => {
-                write!(f, "a terminal for the program, its master to the {to:?}, size {size:?}")
+                let keeper = match to {
+                    super::ConsoleTo::Socket => "the console socket",
+                    super::ConsoleTo::Runtime => "the runtime",
+                };
+                write!(f, "a terminal for the program, its master to {keeper}")?;
+                size.map_or(Ok(()), |(rows, columns)| write!(f, ", {rows} rows of {columns}"))
             }
             Step::MoveNetDevice { name, to } => {
                 write!(f, "move the network device {name} to the container, as {to}")
@@ -189,7 +194,7 @@ impl fmt::Display for Step {
             Step::MemoryPolicy { name, nodes, .. } => {
                 write!(f, "memory policy {name} nodes {:?}", number_list::show(nodes))
             }
-            Step::Scheduler(scheduler) => write!(f, "{scheduler:?}"),
+            Step::Scheduler(scheduler) => write!(f, "{scheduler}"),
             Step::IoPriority { value } => {
                 write!(f, "I/O priority class {} level {}", value >> 13, value & 0x1fff)
             }
@@ -198,7 +203,7 @@ impl fmt::Display for Step {
             Step::NoNewPrivileges => write!(f, "no new privileges"),
             Step::BoundingSet { keep } => write!(f, "bounding set: {}", capabilities(keep)),
             Step::User { uid, gid, groups, .. } => {
-                write!(f, "become user {uid} group {gid} further groups {groups:?}")
+                write!(f, "become user {uid} group {gid}, {}", further(groups.as_deref()))
             }
             Step::Umask { mask } => write!(f, "umask {mask:04o}"),
             Step::Cwd { path } => write!(f, "chdir {}", path.display()),
@@ -235,6 +240,28 @@ fn born_in(namespaces: &[super::Namespace]) -> String {
 
 fn capabilities(names: &[String]) -> String {
     if names.is_empty() { "none".to_owned() } else { names.join(" ") }
+}
+
+fn further(groups: Option<&[u32]>) -> String {
+    match groups {
+        None => "keeping the further groups".to_owned(),
+        Some([]) => "no further groups".to_owned(),
+        Some(groups) => {
+            let ids: Vec<_> = groups.iter().map(u32::to_string).collect();
+            format!("further groups {}", ids.join(" "))
+        }
+    }
+}
+
+impl fmt::Display for super::Scheduler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "scheduler policy {} flags {:#x}", self.policy, self.flags)?;
+        write!(f, " nice {} priority {}", self.nice, self.priority)?;
+        if (self.runtime, self.deadline, self.period) == (0, 0, 0) {
+            return Ok(());
+        }
+        write!(f, " runtime {} deadline {} period {} ns", self.runtime, self.deadline, self.period)
+    }
 }
 
 fn propagation_name(flags: u64) -> String {
