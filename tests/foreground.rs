@@ -23,6 +23,7 @@ use libtest_mimic::{Arguments, Trial};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 
 fn main() {
+    hear_keys();
     let args: Vec<String> = std::env::args().collect();
     if let [_, flag, mode, script] = args.as_slice()
         && flag == "--relay"
@@ -30,6 +31,16 @@ fn main() {
         std::process::exit(relay(mode, script));
     }
     libtest_mimic::run(&Arguments::from_args(), trials()).exit();
+}
+
+/// A shell starts what it puts in the background with these ignored, and a shell cannot trap what was ignored when it
+/// was started.
+fn hear_keys() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for key in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default action installs no handler.
+        unsafe { signal(key, SigHandler::SigDfl) }.unwrap();
+    }
 }
 
 /// The modes: `plain` has no terminal, `tty` has one, `loose` has one that controls nobody.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
 
+use crate::support::repository;
 use crate::tests;
 
 tests![
@@ -13,7 +13,7 @@ tests![
 ];
 
 fn read(path: &str) -> String {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    let file = repository(path);
     fs::read_to_string(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }
 
@@ -34,10 +34,9 @@ fn named_tests(text: &str) -> Vec<(&str, &str)> {
 
 /// Whether the test stands in the list that its file begins with, or has the attribute.
 fn exists(file: &str, name: &str) -> bool {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"));
     let (path, is_suite) = match file.ends_with(".rs") {
-        true => (source.join("src").join(file), false),
-        false => (PathBuf::from(source).join("tests/suite").join(format!("{file}.rs")), true),
+        true => (repository("src").join(file), false),
+        false => (repository("tests/suite").join(format!("{file}.rs")), true),
     };
     let Ok(text) = fs::read_to_string(path) else { return false };
     if !is_suite {

@@ -122,7 +122,7 @@ fn a_state_of_the_first_version_is_understood() {
     container.create(&[]).ok();
     let folder = container.bundle.root.join("kept");
     fs::create_dir(&folder).unwrap();
-    let kept = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/state/v1.json");
+    let kept = repository("tests/data/state/v1.json");
     fs::copy(kept, folder.join("state.json")).unwrap();
     fs::write(folder.join("config.json"), "{}").unwrap();
     let state = container.runtime(&["state", "kept"]).ok().json();

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::support::repository;
 use crate::tests;
 
 tests![
@@ -32,7 +33,7 @@ const EVERYWHERE: [&str; 4] = ["error", "ids", "log", "sys::time"];
 const PURE: [&str; 2] = ["oci", "plan"];
 
 fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+    repository("src")
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {

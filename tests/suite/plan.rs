@@ -2,7 +2,6 @@
 //! layout and user. `ISOLATE_TEST_BLESS=1` writes the files anew: look at the difference before keeping it.
 
 use std::fs;
-use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
@@ -66,7 +65,7 @@ fn unaligned(line: &str) -> String {
 fn golden(name: &str, bundle: Bundle) {
     let container = bundle.container();
     let text = normal(&plan(&container, &[]).ok().stdout, &container);
-    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/{name}.{}.txt", variant()));
+    let file = repository(&format!("tests/golden/{name}.{}.txt", variant()));
     if std::env::var_os("ISOLATE_TEST_BLESS").is_some() {
         fs::write(&file, &text).unwrap();
     }

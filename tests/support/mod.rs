@@ -21,7 +21,7 @@ pub use child::{Output, Run};
 pub use container::Container;
 pub use need::Need;
 pub use runner::{Test, skip};
-pub use session::session;
+pub use session::{repository, session};
 
 /// What a test file opens with: `tests![first_sentence, second_sentence needs [Need::Root]]`.
 #[macro_export]

@@ -76,6 +76,13 @@ pub fn close() {
     }
 }
 
+/// A file or folder of the repository. An ordinary user may not be able to read where it was built, so that
+/// `tests/run` names a copy.
+pub fn repository(path: &str) -> PathBuf {
+    let copy = std::env::var_os("ISOLATE_TEST_REPOSITORY").map(PathBuf::from);
+    copy.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into()).join(path)
+}
+
 fn runtime_under_test() -> PathBuf {
     match std::env::var("ISOLATE_TEST_RUNTIME") {
         Ok(name) if name.contains('/') => fs::canonicalize(&name).expect("ISOLATE_TEST_RUNTIME exists"),
