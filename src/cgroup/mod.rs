@@ -14,6 +14,8 @@
 //! A group with a [`unit::Unit`] is made and taken away by systemd ([`systemd`]); all else is the same for it.
 //! [`Cgroup::update`] changes limits of a container that runs: all of them, or none.
 //!
+//! [`Cgroup::watch_oom`] hears of the OOM killer.
+//!
 //! From the crate `cgroups-rs` come the controllers that read and parse statistics ([`statistics`]).
 //! Not used of it, and why:
 //! * create: it opens every file by its path again, does not look at a v2 mount beside v1 ones, and
@@ -38,6 +40,7 @@ pub mod layout;
 mod limit;
 mod make;
 mod mark;
+mod oom;
 pub mod probe;
 mod remove;
 mod restore;
@@ -56,6 +59,7 @@ use nix::errno::Errno;
 pub use group::{Group, SavedGroup};
 pub use limit::limit;
 pub use make::{make, make_unit, refuse_used};
+pub use oom::OomWatch;
 pub use update::Before;
 
 use crate::error::{Call, Result};

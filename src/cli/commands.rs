@@ -3,8 +3,8 @@
 use clap::{ArgMatches, Command};
 
 use super::{
-    completion, create, delete, exec, features, global, help, kill, list, man, pause, plan, ps, resume, run,
-    spec, start, state, tenant, try_, update,
+    completion, create, delete, events, exec, features, global, help, kill, list, man, pause, plan, ps,
+    resume, run, spec, start, state, stats, tenant, try_, update,
 };
 use crate::container::Runtime;
 use crate::error::Result;
@@ -41,6 +41,8 @@ pub const COMMANDS: &[Entry] = &[
     entry!("state", state),
     entry!("list", list),
     entry!("ps", ps),
+    entry!("events", events),
+    entry!("stats", stats),
     entry!("kill", kill),
     entry!("pause", pause),
     entry!("resume", resume),

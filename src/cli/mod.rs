@@ -18,6 +18,8 @@ pub mod commands;
 mod completion;
 mod create;
 mod delete;
+mod duration;
+mod events;
 mod exec;
 mod features;
 mod global;
@@ -35,6 +37,7 @@ mod several;
 mod spec;
 mod start;
 mod state;
+mod stats;
 mod tenant;
 mod try_;
 mod update;
@@ -129,10 +132,17 @@ fn dispatch(global: Global) -> Result<i32, (Error, i32)> {
 
 /// Prints a result and its line end; the exit code is 0. A reader that has gone away has what it wanted.
 fn print(text: impl fmt::Display) -> Result<i32> {
+    print_line(text).map(|_| 0)
+}
+
+/// The same for one of several: whether anybody still reads.
+fn print_line(text: impl fmt::Display) -> Result<bool> {
+    // In one write, so that a signal never leaves half a line.
+    let line = format!("{text}\n");
     let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(0),
-        written => written.call(|| "write(stdout)").map(|()| 0),
+    match out.write_all(line.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        written => written.call(|| "write(stdout)").map(|()| true),
     }
 }
 

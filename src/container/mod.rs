@@ -11,12 +11,14 @@ pub mod terminal;
 
 mod create;
 mod delete;
+mod events;
 mod exec;
 mod kill;
 mod pause;
 mod query;
 mod run;
 mod start;
+mod statistics;
 mod update;
 
 use std::collections::BTreeMap;
@@ -28,12 +30,14 @@ use crate::ids::ContainerId;
 
 pub use create::{create, plan};
 pub use delete::delete;
+pub use events::{Event, events};
 pub use exec::exec;
 pub use kill::kill;
 pub use pause::{pause, resume};
 pub use query::{list, processes, state};
 pub use run::run;
 pub use start::start;
+pub use statistics::{Interface, Usage, statistics};
 pub use update::update;
 
 /// What the global options say: where state lies and how cgroups are managed.

@@ -28,6 +28,7 @@ suite![
     concurrency,
     conformance,
     devices,
+    events,
     exec,
     fields,
     hardening,

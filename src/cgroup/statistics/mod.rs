@@ -1,6 +1,12 @@
 //! What a container has used: the numbers behind `events` and `stats`. The runtime process; it only reads.
-//! Reading and parsing is done by the controllers of `cgroups-rs`, block I/O excepted (see the module
-//! above). A number that a kernel does not have is 0 or absent, never an error.
+//! Reading and parsing is done by the controllers of `cgroups-rs`; block I/O, pressure and what v2 has
+//! anew are read here (see the module above). A number that a kernel does not have is 0 or absent, never an
+//! error.
+
+mod block;
+mod cpuset;
+mod hugetlb;
+mod pressure;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,9 +20,13 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Version;
 use super::{Cgroup, OpenGroup, files};
+pub use block::{Block, BlockEntry};
+pub use cpuset::CpuSet;
+pub use hugetlb::HugeTlb;
+pub use pressure::{Pressure, Stalls};
 
 /// Use of all resources.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Statistics {
     /// Processor time.
     pub cpu: Cpu,
@@ -25,7 +35,13 @@ pub struct Statistics {
     /// Processes and threads; absent without a pids controller.
     pub pids: Option<Pids>,
     /// Block devices.
-    pub blkio: Vec<BlockDevice>,
+    pub blkio: Block,
+    /// Processors and memory nodes; absent without a cpuset controller.
+    pub cpuset: Option<CpuSet>,
+    /// Huge pages by their size (`2MB`); empty without a hugetlb controller.
+    pub hugetlb: BTreeMap<String, HugeTlb>,
+    /// Time lost in waiting for a resource.
+    pub pressure: Stalls,
 }
 
 /// Processor time in nanoseconds.
@@ -39,6 +55,10 @@ pub struct Cpu {
     pub kernel: u64,
     /// For each processor (v1 only).
     pub percpu: Vec<u64>,
+    /// For each processor, in the container's programs (v1 only).
+    pub percpu_user: Vec<u64>,
+    /// For each processor, in the kernel (v1 only).
+    pub percpu_kernel: Vec<u64>,
     /// Periods with a quota in which something ran.
     pub periods: u64,
     /// Those in which the quota was used up.
@@ -67,6 +87,10 @@ pub struct Memory {
     pub usage: Amount,
     /// v1: memory and swap together; v2: swap alone.
     pub swap: Amount,
+    /// The kernel's own memory for the container (v1 only).
+    pub kernel: Option<Amount>,
+    /// Buffers of TCP (v1 only).
+    pub kernel_tcp: Option<Amount>,
     /// Page cache.
     pub cache: u64,
     /// How many processes the OOM killer has ended.
@@ -84,23 +108,6 @@ pub struct Pids {
     pub limit: Option<u64>,
 }
 
-/// One block device since the container's start.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct BlockDevice {
-    /// Device number.
-    pub major: u32,
-    /// Device number.
-    pub minor: u32,
-    /// Bytes read.
-    pub read_bytes: u64,
-    /// Bytes written.
-    pub write_bytes: u64,
-    /// Reads.
-    pub reads: u64,
-    /// Writes.
-    pub writes: u64,
-}
-
 impl Cgroup {
     /// How many processes the OOM killer has ended because of the container's limit.
     pub fn oom_kills(&self) -> u64 {
@@ -114,7 +121,20 @@ impl Cgroup {
 
     /// All numbers, as of now.
     pub fn statistics(&self) -> Statistics {
-        Statistics { cpu: self.cpu(), memory: self.memory(), pids: self.pids(), blkio: self.blkio() }
+        Statistics {
+            cpu: self.cpu(),
+            memory: self.memory(),
+            pids: self.pids(),
+            blkio: self.blkio(),
+            cpuset: self.cpuset(),
+            hugetlb: self.hugetlb(),
+            pressure: self.pressure(),
+        }
+    }
+
+    /// Whether the memory is counted by v1, where the sum with swap has a limit of its own.
+    pub fn counts_memory_by(&self) -> Option<Version> {
+        self.of("memory").map(|group| group.version)
     }
 
     fn of(&self, controller: &str) -> Option<&OpenGroup> {
@@ -138,7 +158,9 @@ impl Cgroup {
             let (dir, _) = place(group);
             let account = CpuAcctController::new(dir.clone(), dir).cpuacct();
             (cpu.total, cpu.user, cpu.kernel) = (account.usage, account.usage_user, account.usage_sys);
-            cpu.percpu = account.usage_percpu.split_ascii_whitespace().flat_map(str::parse).collect();
+            cpu.percpu = numbers(&account.usage_percpu);
+            cpu.percpu_user = numbers(&account.usage_percpu_user);
+            cpu.percpu_kernel = numbers(&account.usage_percpu_sys);
         }
         cpu
     }
@@ -152,18 +174,20 @@ impl Cgroup {
         let (memory, swap) = (controller.memory_stat(), controller.memswap());
         let cache = if v2 { memory.stat.raw.get("file").copied() } else { Some(memory.stat.cache) };
         Some(Memory {
-            usage: Amount {
-                usage: memory.usage_in_bytes,
-                max: memory.max_usage_in_bytes,
-                limit: bytes(memory.limit_in_bytes),
-                failcnt: memory.fail_cnt,
-            },
-            swap: Amount {
-                usage: swap.usage_in_bytes,
-                max: swap.max_usage_in_bytes,
-                limit: swap_limit(group, swap.limit_in_bytes),
-                failcnt: swap.fail_cnt,
-            },
+            usage: amount(
+                memory.usage_in_bytes,
+                memory.max_usage_in_bytes,
+                bytes(memory.limit_in_bytes),
+                memory.fail_cnt,
+            ),
+            swap: amount(
+                swap.usage_in_bytes,
+                swap.max_usage_in_bytes,
+                swap_limit(group, swap.limit_in_bytes),
+                swap.fail_cnt,
+            ),
+            kernel: (!v2).then(|| kernel(&controller)),
+            kernel_tcp: (!v2).then(|| kernel_tcp(&controller)),
             cache: cache.unwrap_or(0),
             oom_kills: self.oom_kills(),
             raw: memory.stat.raw.into_iter().collect(),
@@ -179,17 +203,24 @@ impl Cgroup {
         };
         Some(Pids { current: controller.get_pid_current().ok()?, limit })
     }
+}
 
-    fn blkio(&self) -> Vec<BlockDevice> {
-        let read = |group: &OpenGroup, file| files::read(&group.fd, file).unwrap_or_default();
-        match self.v1("blkio") {
-            Some(group) => parse_v1(
-                &read(group, "blkio.throttle.io_service_bytes_recursive"),
-                &read(group, "blkio.throttle.io_serviced_recursive"),
-            ),
-            None => self.unified().map(|group| parse_v2(&read(group, "io.stat"))).unwrap_or_default(),
-        }
-    }
+fn amount(usage: u64, max: u64, limit: Option<u64>, failcnt: u64) -> Amount {
+    Amount { usage, max, limit, failcnt }
+}
+
+fn kernel(controller: &MemController) -> Amount {
+    let kernel = controller.kmem_stat();
+    amount(kernel.usage_in_bytes, kernel.max_usage_in_bytes, bytes(kernel.limit_in_bytes), kernel.fail_cnt)
+}
+
+fn kernel_tcp(controller: &MemController) -> Amount {
+    let tcp = controller.kmem_tcp_stat();
+    amount(tcp.usage_in_bytes, tcp.max_usage_in_bytes, bytes(tcp.limit_in_bytes), tcp.fail_cnt)
+}
+
+fn numbers(text: &str) -> Vec<u64> {
+    text.split_ascii_whitespace().flat_map(str::parse).collect()
 }
 
 fn place(group: &OpenGroup) -> (PathBuf, bool) {
@@ -209,70 +240,9 @@ fn swap_limit(group: &OpenGroup, v1: i64) -> Option<u64> {
     }
 }
 
-fn device(name: &str) -> Option<(u32, u32)> {
-    let (major, minor) = name.split_once(':')?;
-    Some((major.parse().ok()?, minor.parse().ok()?))
-}
-
-/// Lines of `8:0 Read 4096`.
-fn parse_v1(bytes: &str, counts: &str) -> Vec<BlockDevice> {
-    let mut devices: BTreeMap<(u32, u32), BlockDevice> = BTreeMap::new();
-    for (text, is_bytes) in [(bytes, true), (counts, false)] {
-        for line in text.lines() {
-            let words: Vec<&str> = line.split_ascii_whitespace().collect();
-            let [name, kind, number] = words.as_slice() else { continue };
-            let (Some((major, minor)), Ok(number)) = (device(name), number.parse()) else { continue };
-            let new = || BlockDevice { major, minor, ..BlockDevice::default() };
-            let entry = devices.entry((major, minor)).or_insert_with(new);
-            match (*kind, is_bytes) {
-                ("Read", true) => entry.read_bytes = number,
-                ("Write", true) => entry.write_bytes = number,
-                ("Read", false) => entry.reads = number,
-                ("Write", false) => entry.writes = number,
-                _ => {}
-            }
-        }
-    }
-    devices.into_values().collect()
-}
-
-/// Lines of `8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0`.
-fn parse_v2(text: &str) -> Vec<BlockDevice> {
-    let parse = |line: &str| {
-        let (name, rest) = line.split_once(' ')?;
-        let (major, minor) = device(name)?;
-        let number = |key: &str| {
-            let value =
-                rest.split_ascii_whitespace().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
-            value.and_then(|value| value.parse().ok()).unwrap_or(0)
-        };
-        Some(BlockDevice {
-            major,
-            minor,
-            read_bytes: number("rbytes"),
-            write_bytes: number("wbytes"),
-            reads: number("rios"),
-            writes: number("wios"),
-        })
-    };
-    text.lines().filter_map(parse).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn block_devices_are_read_from_both_kernel_formats() {
-        let device =
-            BlockDevice { major: 8, minor: 70_000, read_bytes: 4096, write_bytes: 7, reads: 1, writes: 2 };
-        let v1 = parse_v1("8:70000 Read 4096\n8:70000 Write 7\nTotal 9\n", "8:70000 Read 1\n8:70000 Write 2");
-        assert_eq!(v1, std::slice::from_ref(&device));
-        assert_eq!(
-            parse_v2("8:70000 rbytes=4096 wbytes=7 rios=1 wios=2 dbytes=0 dios=0\nx\n8:1\n"),
-            [device]
-        );
-    }
 
     #[test]
     fn a_limit_that_is_none_is_absent() {
