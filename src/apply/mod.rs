@@ -7,6 +7,7 @@
 //! | `idmaps` | the runtime | id maps of user namespaces and of mounts |
 //! | `child` | the child | setup, inside, last: the walk over the steps |
 //! | `mounts` | the child | mounts, masks, read-only paths, pivot |
+//! | `views` | the child | where masks are looked for below `/proc` and `/sys` |
 //! | `copy_up` | the child | filling a tmpfs from the image |
 //! | `devices` | the child | nodes, links, the terminal |
 //! | `process` | the child | identity, capabilities, labels, the program |
@@ -28,5 +29,6 @@ mod placement;
 mod process;
 mod runtime;
 pub mod undo;
+mod views;
 
 pub use runtime::{Deed, Joined, Made, Work, carry_out};

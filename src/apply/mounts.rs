@@ -11,6 +11,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::child::{Child, is_procfs, open_source};
 use super::links;
+use super::views::Views;
 use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
 use crate::plan::{Attributes, Slot, Step, TargetLink, may_cover_procfs};
@@ -25,6 +26,7 @@ const NULL_DEVICE: u64 = nix::sys::stat::makedev(1, 3);
 pub(super) struct Masks {
     file: Option<OwnedFd>,
     folder: Option<OwnedFd>,
+    views: Views,
 }
 
 /// Binds the rootfs on itself, so that it is a mount of its own; from here on it is the root.
@@ -230,9 +232,14 @@ pub(super) fn remount(child: &Child<'_>, target: &RootPath, attributes: &Attribu
     set_attributes(found(child.root()?, target)?, attributes)
 }
 
+fn to_be_closed(child: &mut Child<'_>, path: &RootPath) -> Result<Option<OwnedFd>> {
+    let root = child.root.as_ref().ok_or_else(|| Error::new("there is no root yet"))?;
+    child.masks.views.find(root, child.plan, path)
+}
+
 /// A read-only bind of a path on itself; a missing path is skipped (config-linux.md, "Readonly Paths").
-pub(super) fn make_read_only(child: &Child<'_>, path: &RootPath) -> Result<()> {
-    let Some(at) = child.root()?.find(path)? else { return Ok(()) };
+pub(super) fn make_read_only(child: &mut Child<'_>, path: &RootPath) -> Result<()> {
+    let Some(at) = to_be_closed(child, path)? else { return Ok(()) };
     let copy = mount::clone_tree_at(&at, Depth::All).call(|| format!("open_tree({path})"))?;
     let read_only = libc::MOUNT_ATTR_RDONLY;
     mount::set_attributes(&copy, Depth::All, read_only, 0, 0).call(|| format!("mount_setattr({path})"))?;
@@ -241,7 +248,7 @@ pub(super) fn make_read_only(child: &Child<'_>, path: &RootPath) -> Result<()> {
 
 /// Covers a path; a missing one is skipped.
 pub(super) fn mask(child: &mut Child<'_>, path: &RootPath) -> Result<()> {
-    let Some(at) = child.root()?.find(path)? else { return Ok(()) };
+    let Some(at) = to_be_closed(child, path)? else { return Ok(()) };
     let cover = if is_folder(&at)? { folder_cover(child)? } else { file_cover(child)? };
     mount::attach(&cover, &at).call(|| format!("move_mount({path})"))?;
     // An attached mount can be copied on every kernel, a detached one only from 6.15 on.

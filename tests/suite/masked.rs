@@ -23,6 +23,9 @@ tests![
         needs [Need::Root, Need::Not("runc", "1.1 has CVE-2025-31133")],
     the_masks_of_podman_hold,
     exec_sees_the_masks_too,
+    a_proc_or_sys_exchanged_after_its_mount_is_an_error_and_not_a_missing_mask
+        needs [Need::Not("runc", "1.1 skips the masks: CVE-2023-27561")],
+    what_covers_sys_is_where_masks_are_looked_for,
 ];
 
 fn masked_file_reads_as_empty() {
@@ -115,4 +118,28 @@ fn exec_sees_the_masks_too() {
         .set("/linux/maskedPaths", json!(["/etc/secret"]))
         .start();
     assert_eq!(container.sh("cat /etc/secret"), "");
+}
+
+fn a_proc_or_sys_exchanged_after_its_mount_is_an_error_and_not_a_missing_mask() {
+    // Whoever else writes to the root may do this at any moment; a hook does it at the right one.
+    for (name, which) in [("proc", "maskedPaths"), ("proc", "readonlyPaths"), ("sys", "maskedPaths"), ("sys", "readonlyPaths")] {
+        let bundle = Bundle::nothing().unset("/linux/maskedPaths").unset("/linux/readonlyPaths");
+        let script = format!("cd {} && mv {name} other && ln -s /tmp {name}", bundle.rootfs().display());
+        let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]});
+        let paths = json!([format!("/{name}/kcore"), format!("/{name}/firmware")]);
+        let bundle = bundle.set(&format!("/linux/{which}"), paths).set("/hooks", json!({"createRuntime": [hook]}));
+        bundle.refused(&["is not what was mounted there"]);
+    }
+}
+
+fn what_covers_sys_is_where_masks_are_looked_for() {
+    let tmpfs = json!({"destination": "/sys", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755", "size=64k"]});
+    let hide = json!(["/sys/firmware"]);
+    let bundle = Bundle::shell("stat -f -c %T /sys; ls /sys").mount(tmpfs).set("/linux/maskedPaths", hide.clone());
+    assert_eq!(bundle.output(), "tmpfs");
+    let bundle = Bundle::shell("cat /sys/firmware/f; ls /sys");
+    let folder = bundle.host_folder("own-sys");
+    std::fs::create_dir(folder.join("firmware")).unwrap();
+    std::fs::write(folder.join("firmware/f"), "seen").unwrap();
+    assert_eq!(bundle.bind(&folder, "/sys", &["ro"]).set("/linux/maskedPaths", hide).run().stdout, "firmware\n");
 }
