@@ -22,6 +22,9 @@ use pathrs::flags::ResolverFlags;
 use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
 
+/// How often a lookup is tried that renames elsewhere disturb: who renames for ever must not keep us for ever.
+const TRIES: u32 = 10_000;
+
 /// A container's root.
 #[derive(Debug)]
 pub struct RootFolder(Root);
@@ -89,16 +92,18 @@ impl RootFolder {
     fn open(&self, path: &RootPath, flags: OFlag, resolve: ResolveFlag) -> Result<Option<OwnedFd>> {
         let resolve = resolve | ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS;
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(resolve);
-        loop {
+        let mut last = Errno::EAGAIN;
+        for _ in 0..TRIES {
             match openat2(&self.0, path.relative(), how) {
                 Ok(fd) => return Ok(Some(fd)),
                 Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
                 // A rename somewhere on the host, while `..` was being walked.
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(errno @ (Errno::EAGAIN | Errno::EINTR)) => last = errno,
                 Err(Errno::ENOSYS) => return self.walk(path, resolve),
                 Err(errno) => return Err(Error::sys(format!("openat2({path}, in the root)"), errno)),
             }
         }
+        Err(Error::sys(format!("openat2({path}, in the root)"), last))
     }
 
     fn walk(&self, path: &RootPath, resolve: ResolveFlag) -> Result<Option<OwnedFd>> {

@@ -24,6 +24,7 @@ tests![
     delete_works_without_its_journal needs [Need::Isolate],
     a_state_of_the_first_version_is_understood needs [Need::Isolate],
     root_changes_nothing_in_a_state_root_of_others needs [Need::Root, Need::Isolate],
+    renames_without_end_do_not_keep_the_runtime_without_end needs [Need::Program("strace"), Need::Isolate],
 ];
 
 /// Where the descriptors of the container's init lead, the standard ones left out.
@@ -140,4 +141,15 @@ fn root_changes_nothing_in_a_state_root_of_others() {
     container.runtime(&["kill", container.id(), "KILL"]).fails(1, &["belongs to user 12345"]);
     std::os::unix::fs::chown(&container.bundle.root, Some(0), None).unwrap();
     assert_eq!(container.status(), "running");
+}
+
+fn renames_without_end_do_not_keep_the_runtime_without_end() {
+    // openat2 answers EAGAIN as long as something is renamed while it walks; here it always does.
+    let container = Bundle::nothing().traceable().container();
+    let run = container.bundle_command("run", &[]);
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=openat2", "--inject=openat2:error=EAGAIN"]);
+    let output = child::run(command.arg(run.get_program()).args(run.get_args()));
+    output.fails(1, &["openat2(", "EAGAIN"]);
+    container.delete_by_force().ok();
 }

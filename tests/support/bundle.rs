@@ -117,6 +117,16 @@ impl Bundle {
         })
     }
 
+    /// For a runtime that is traced.
+    pub fn traceable(self) -> Bundle {
+        let present = self.json["linux"].get("uidMappings").is_some();
+        self.config(|json| {
+            if present {
+                config::map_own_id_alone(json)
+            }
+        })
+    }
+
     /// The root on the host.
     pub fn rootfs(&self) -> PathBuf {
         self.folder.join("rootfs")

@@ -111,9 +111,17 @@ fn range(id: u32, (first, count): (u32, u32)) -> Value {
 
 /// Gives the config a new user namespace with [`id_maps`].
 pub fn add_user_namespace(config: &mut Value) {
-    let (uids, gids) = id_maps();
-    let lone = uids.as_array().is_some_and(|map| map.len() == 1 && map[0]["size"] == 1);
     config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({"type": "user"}));
+    map_ids(config, id_maps());
+}
+
+/// Maps no id but the caller's own, which takes no `newuidmap`: under a tracer that has no privileges.
+pub fn map_own_id_alone(config: &mut Value) {
+    map_ids(config, (single(geteuid().as_raw()), single(getegid().as_raw())));
+}
+
+fn map_ids(config: &mut Value, (uids, gids): (Value, Value)) {
+    let lone = uids.as_array().is_some_and(|map| map.len() == 1 && map[0]["size"] == 1);
     config["linux"]["uidMappings"] = uids;
     config["linux"]["gidMappings"] = gids;
     if lone {
