@@ -86,22 +86,29 @@ pub fn write(sets: Sets) -> Result<()> {
     Errno::result(result).map(drop).map_err(|errno| Error::sys(call(), errno))
 }
 
+/// The last capability that every kernel has on which we run: CAP_AUDIT_READ, of 3.16.
+const EVERYWHERE: libc::c_ulong = 37;
+
 /// Drops all but `keep` from the bounding set, for good (prctl(2), PR_CAPBSET_DROP). What is not in it needs
 /// no privilege to be dropped.
 ///
 /// # Errors
-/// EPERM without CAP_SETPCAP.
+/// EPERM without CAP_SETPCAP; whatever keeps a capability in the set, such as the filter of an outer container.
 pub fn lower_bounding_set(keep: Set) -> Result<()> {
     for number in (0..64).filter(|number| keep & (1 << number) == 0) {
         match prctl(libc::PR_CAPBSET_DROP, number, 0) {
             Ok(_) => {}
-            // There are no more than this.
-            Err(Errno::EINVAL) => break,
-            Err(Errno::EPERM) if prctl(libc::PR_CAPBSET_READ, number, 0) == Ok(0) => {}
+            // There are no more than this. The call alone does not say so: a filter around us may answer with EINVAL.
+            Err(Errno::EINVAL) if number > EVERYWHERE && !is_known(number) => break,
+            Err(_) if prctl(libc::PR_CAPBSET_READ, number, 0) == Ok(0) => {}
             Err(errno) => return Err(Error::sys(format!("prctl(PR_CAPBSET_DROP, {number})"), errno)),
         }
     }
     Ok(())
+}
+
+fn is_known(number: libc::c_ulong) -> bool {
+    prctl(libc::PR_CAPBSET_READ, number, 0) != Err(Errno::EINVAL)
 }
 
 /// Makes the capabilities of `set` ambient: programs without capabilities of their own keep them.

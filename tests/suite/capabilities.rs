@@ -16,6 +16,8 @@ tests![
     an_unknown_capability_is_a_warning,
     a_capability_that_is_missing_cannot_be_used,
     a_set_user_id_program_gets_no_more_than_the_bounding_set needs [Need::Root],
+    a_prctl_that_fails_leaves_no_capability_in_the_bounding_set
+        needs [Need::Program("strace"), Need::Isolate],
 ];
 
 fn sets(bundle: Bundle) -> [u64; 5] {
@@ -117,4 +119,32 @@ fn a_set_user_id_program_gets_no_more_than_the_bounding_set() {
     assert_eq!(process::field_of(&text, "CapBnd").as_deref(), Some("0000000000000001"));
     let permitted = u64::from_str_radix(&process::field_of(&text, "CapPrm").unwrap(), 16).unwrap();
     assert_eq!(permitted & !CHOWN, 0, "{text}");
+}
+
+fn a_prctl_that_fails_leaves_no_capability_in_the_bounding_set() {
+    // A filter around us can answer with any error, to one call or to all from some one on.
+    let faults = |number: usize| ["EINVAL:when=#", "EPERM:when=#", "EINVAL:when=#+"].map(|way| way.replace('#', &number.to_string()));
+    let mut hit = 0;
+    for number in (1..100).step_by(8) {
+        let injected = faults(number).iter().filter(|fault| bounding_set_with(fault)).count();
+        hit += injected;
+        if injected == 0 {
+            break;
+        }
+    }
+    assert!(hit >= 15, "only {hit} calls failed: has the set been lowered in another way?");
+}
+
+/// Runs a container that shall have none, with a fault at some prctl: whether there was such a call.
+fn bounding_set_with(fault: &str) -> bool {
+    let bundle = Bundle::shell("grep ^CapBnd /proc/self/status").unset("/process/capabilities");
+    let container = bundle.traceable().container();
+    let (run, calls) = (container.bundle_command("run", &[]), container.bundle.folder.join("calls"));
+    let mut command = std::process::Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=prctl", "-o"]).arg(&calls).arg(format!("--inject=prctl:error={fault}"));
+    let output = child::run(command.arg(run.get_program()).args(run.get_args()));
+    assert!(output.code != 0 || output.text() == "CapBnd:\t0000000000000000", "{fault}: {output}");
+    container.delete_by_force().ok();
+    let calls = std::fs::read_to_string(calls).unwrap_or_else(|error| panic!("{error}: {output}"));
+    calls.contains("(INJECTED)")
 }
