@@ -11,6 +11,7 @@ macro_rules! suite {
     ($($file:ident),* $(,)?) => {
         $(mod $file;)*
         fn main() -> std::process::ExitCode {
+            support::attacker::act_if_called();
             let mut tests = Vec::new();
             $(tests.extend($file::tests());)*
             support::runner::main(tests)
@@ -27,6 +28,13 @@ suite![
     cli_help,
     concurrency,
     conformance,
+    cve_descriptors,
+    cve_identity,
+    cve_list,
+    cve_paths,
+    cve_proc,
+    cve_races,
+    cve_state,
     devices,
     events,
     exec,

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports)]
 
 pub mod agent;
+pub mod attacker;
 pub mod bundle;
 pub mod cgroup;
 pub mod child;
@@ -10,7 +11,9 @@ pub mod config;
 pub mod console;
 pub mod container;
 pub mod estate;
+pub mod flip;
 pub mod guard;
+pub mod mark;
 pub mod need;
 pub mod process;
 pub mod runner;
@@ -19,6 +22,7 @@ pub mod session;
 pub use bundle::Bundle;
 pub use child::{Output, Run};
 pub use container::Container;
+pub use mark::Mark;
 pub use need::Need;
 pub use runner::{Test, skip};
 pub use session::{repository, session};
