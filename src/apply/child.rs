@@ -110,8 +110,11 @@ impl<'a> Child<'a> {
 
     fn walk(&mut self) -> Result<Infallible> {
         let plan = self.plan;
-        for planned in plan.child() {
-            self.step(planned).at(|| place(planned))?;
+        for (done, planned) in plan.child().enumerate() {
+            if let Err(error) = self.step(planned).at(|| place(planned)) {
+                mounts::take_back(self, done);
+                return Err(error);
+            }
         }
         Err(Error::new("the plan ends without a program"))
     }
@@ -140,6 +143,11 @@ impl<'a> Child<'a> {
                 mounts::bind(self, *slot, target, attributes, *link)
             }
             Step::MountFs { .. } => mounts::mount_filesystem(self, &planned.step),
+            Step::AttachFs { target, fstype, options, attributes } => {
+                mounts::attach_filesystem(self, target, fstype, options, attributes)
+            }
+            Step::Unmount { target } => mounts::unmount(self, target),
+            Step::Done => exit_now(0),
             Step::BindCgroup { hierarchy, target, attributes } => {
                 mounts::bind_cgroup(self, hierarchy, target, attributes)
             }

@@ -1,12 +1,13 @@
 //! Mounts, masks, read-only paths and the pivot. The child runs this as root of its mount namespace; every
 //! target is resolved in the root to a descriptor first, and that descriptor is mounted on.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::mount::MsFlags;
+use nix::mount::{MntFlags, MsFlags};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::child::{Child, is_procfs, open_source};
@@ -144,6 +145,69 @@ pub(super) fn mount_filesystem(child: &Child<'_>, step: &Step) -> Result<()> {
         return Ok(());
     }
     set_attributes(found(root, target)?, attributes)
+}
+
+/// Makes a filesystem and attaches it, without a path of the root and without procfs.
+pub(super) fn attach_filesystem(
+    child: &Child<'_>,
+    target: &RootPath,
+    fstype: &str,
+    options: &[(String, String)],
+    attributes: &Attributes,
+) -> Result<()> {
+    let at = child.root()?.make_folder(target, 0o755)?;
+    refuse_procfs(&at, target)?;
+    let mode = format!("{:o}", fstat(&at).call(|| "fstat")?.st_mode & 0o7777);
+    let needs_mode = fstype == "tmpfs" && options.iter().all(|(name, _)| name != "mode");
+    let mode = needs_mode.then(|| ("mode".to_owned(), mode));
+    let text = |text: &str| CString::new(text).map_err(|_| Error::new("an option holds a NUL byte"));
+    let pairs = options.iter().chain(&mode);
+    let pairs: Vec<_> = pairs.map(|(name, value)| Ok((text(name)?, text(value)?))).collect::<Result<_>>()?;
+    let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_c_str(), value.as_c_str())).collect();
+    let made = mount::new_filesystem(&text(fstype)?, &pairs, attributes.set);
+    let made = made.map_err(|errno| refused(fstype, target, &format!("{options:?}"), errno))?;
+    set_attributes(&made, &Attributes { set: 0, clear: 0, ..attributes.clone() })?;
+    mount::attach(&made, &at).call(|| format!("move_mount({target})"))
+}
+
+/// Detaches what is mounted at a path. Links are refused: the container could lead the name to a mount that hides
+/// something from it.
+pub(super) fn unmount(child: &Child<'_>, target: &RootPath) -> Result<()> {
+    let nothing = || Error::new("nothing is mounted there");
+    let root = child.root()?;
+    let at = root.find_without_links(target)?.ok_or_else(nothing)?;
+    if is_procfs(&at)? {
+        return Err(Error::new("it is on procfs, whose mounts protect the host"));
+    }
+    let parent = target.as_path().parent().map(RootPath::new).ok_or_else(nothing)?;
+    let name = target.as_path().file_name().ok_or_else(nothing)?;
+    let (folder, name) = match is_folder(&at)? {
+        true => (at, Path::new(".")),
+        // A file cannot be stood in: by its name in its folder, which is no link.
+        false => (root.find_without_links(&parent)?.ok_or_else(nothing)?, Path::new(name)),
+    };
+    nix::unistd::fchdir(&folder).call(|| format!("fchdir({target})"))?;
+    let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+    match nix::mount::umount2(name, flags) {
+        Err(Errno::EINVAL) => {
+            Err(nothing().hint("or it came with the container's namespace, which keeps it"))
+        }
+        result => result.call(|| format!("umount2({target})")),
+    }
+}
+
+/// After a failure in a container that runs: what the first `done` steps have mounted goes again.
+pub(super) fn take_back(child: &Child<'_>, done: usize) {
+    if child.plan.child().last().is_none_or(|last| last.step != Step::Done) {
+        return;
+    }
+    let steps: Vec<&Step> = child.plan.child().take(done).map(|planned| &planned.step).collect();
+    for step in steps.into_iter().rev() {
+        if let Step::Bind { target, .. } | Step::AttachFs { target, .. } = step {
+            // The first failure is the one that is told.
+            let _ = unmount(child, target);
+        }
+    }
 }
 
 /// A link in the image can make any name lead into procfs, which nothing may cover (CVE-2015-3627).

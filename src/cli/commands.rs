@@ -3,8 +3,8 @@
 use clap::{ArgMatches, Command};
 
 use super::{
-    completion, create, delete, events, exec, features, global, help, kill, list, man, pause, plan, ps,
-    resume, run, spec, start, state, stats, tenant, try_, update,
+    completion, create, delete, events, exec, features, global, help, kill, list, man, mounts, pause, plan,
+    ps, resume, run, spec, start, state, stats, tenant, try_, update,
 };
 use crate::container::Runtime;
 use crate::error::Result;
@@ -48,6 +48,7 @@ pub const COMMANDS: &[Entry] = &[
     entry!("resume", resume),
     entry!("delete", delete),
     entry!("update", update),
+    entry!("mounts", mounts),
     entry!("try", try_),
     entry!("tenant", tenant),
     entry!("plan", plan),

@@ -27,6 +27,7 @@ mod help;
 mod kill;
 mod list;
 mod man;
+mod mounts;
 mod pause;
 mod plan;
 mod progress;

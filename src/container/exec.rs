@@ -76,7 +76,7 @@ fn check_status(folder: &Folder, saved: &Saved, options: &ExecOptions) -> Result
 }
 
 /// The config as it was at create.
-fn kept_spec(folder: &Folder) -> Result<Spec> {
+pub(super) fn kept_spec(folder: &Folder) -> Result<Spec> {
     let config = folder.read("config.json")?;
     let config = config.ok_or_else(|| Error::new("the kept config is missing from the state folder"))?;
     Ok(parse(&config)?.spec)
@@ -210,7 +210,7 @@ fn compile(
 
 /// The namespaces in which the container is not ours. Entering the user namespace one is in already is
 /// refused by the kernel, and needless.
-fn namespaces_to_join(saved: &Saved) -> Result<Vec<Namespace>> {
+pub(super) fn namespaces_to_join(saved: &Saved) -> Result<Vec<Namespace>> {
     let mut joined = Vec::new();
     for kind in Namespace::ALL {
         let name = kind.proc_name();

@@ -13,7 +13,7 @@ type Rule = fn(&Plan) -> bool;
 /// Names the first rule that is broken; such an error is a bug of the compiler of plans.
 pub fn check(plan: &Plan) -> Result<()> {
     let rules: [(&str, Rule); 6] = [
-        ("the last step is exec, and there is only one", exec_is_last),
+        ("the last step is exec or the end, and there is only one", end_is_last),
         ("stages follow each other", stages_are_in_order),
         ("no host path is used after the pivot", host_paths_before_pivot),
         ("a bind has its source", sources_before_binds),
@@ -31,8 +31,9 @@ fn position(plan: &Plan, wanted: impl Fn(&Step) -> bool) -> Option<usize> {
     plan.steps.iter().position(|planned| wanted(&planned.step))
 }
 
-fn exec_is_last(plan: &Plan) -> bool {
-    position(plan, |step| *step == Step::Exec).is_some_and(|index| index + 1 == plan.steps.len())
+fn end_is_last(plan: &Plan) -> bool {
+    let is_end = |step: &Step| matches!(step, Step::Exec | Step::Done);
+    position(plan, is_end).is_some_and(|index| index + 1 == plan.steps.len())
 }
 
 fn stages_are_in_order(plan: &Plan) -> bool {
@@ -77,7 +78,9 @@ fn words_are_paired(plan: &Plan) -> bool {
 }
 
 fn privileges_last(plan: &Plan) -> bool {
-    let Some(user) = position(plan, |step| matches!(step, Step::User { .. })) else { return false };
+    let user = position(plan, |step| matches!(step, Step::User { .. }));
+    // A child that executes nothing keeps what it has to its end.
+    let Some(user) = user else { return position(plan, |step| *step == Step::Done).is_some() };
     let needs_root =
         |planned: &Planned| planned.stage < Stage::Last || matches!(planned.step, Step::BoundingSet { .. });
     !plan.steps[user..].iter().any(needs_root)

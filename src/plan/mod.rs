@@ -25,6 +25,7 @@ mod print;
 mod process;
 mod rlimits;
 mod root;
+mod running;
 pub mod seccomp;
 mod step;
 
@@ -32,6 +33,7 @@ pub use compile::{Options, Start, compile, compile_exec};
 pub use ids::{IdMap, writer as map_writer};
 pub use mounts::may_cover_procfs;
 pub use process::hooks;
+pub use running::{compile_mounts, compile_unmounts};
 pub use step::*;
 
 use serde::Serialize;

@@ -114,7 +114,7 @@ pub fn may_cover_procfs(target: &RootPath) -> bool {
         || PROC_BINDS.iter().any(|path| target.as_path() == Path::new(path))
 }
 
-fn check_proc(mount: &Mount, target: &RootPath) -> Result<()> {
+pub(super) fn check_proc(mount: &Mount, target: &RootPath) -> Result<()> {
     if !target.is_within("/proc") {
         return Ok(());
     }
@@ -148,7 +148,7 @@ const ACCESS_TIMES: [(libc::c_ulong, u64); 3] = [
 ];
 
 /// What the options change on a mount that exists. What is not mentioned stays as the source has it.
-fn attributes(options: &MountOptions) -> Attributes {
+pub(super) fn attributes(options: &MountOptions) -> Attributes {
     let bits = |flags: MountFlags| SAME.iter().filter(|(flag, _)| flags.has(*flag)).map(|(_, bit)| bit).sum();
     let mut found = Attributes {
         set: bits(options.set),
@@ -168,7 +168,7 @@ fn propagation(options: &MountOptions) -> Vec<u64> {
     options.propagation.iter().map(|kind| kind.flags()).collect()
 }
 
-fn plan_bind(
+pub(super) fn plan_bind(
     plan: &mut Plan,
     mount: &Mount,
     options: &MountOptions,
@@ -262,7 +262,7 @@ fn plan_filesystem(
 }
 
 /// devpts: `gid=5` (the group `tty`) means nothing where that group is not mapped.
-fn filesystem_data(fstype: &str, options: &MountOptions, around: &Around<'_>) -> String {
+pub(super) fn filesystem_data(fstype: &str, options: &MountOptions, around: &Around<'_>) -> String {
     let unmapped = fstype == "devpts"
         && around.namespaces.is_new(Namespace::User)
         && !ids::is_mapped(around.gid_maps, 5);

@@ -75,6 +75,8 @@ impl Step {
             Step::Bind { target, .. }
             | Step::MountFs { target, .. }
             | Step::BindCgroup { target, .. }
+            | Step::AttachFs { target, .. }
+            | Step::Unmount { target }
             | Step::Remount { target, .. } => target.to_string(),
             Step::MakeDevice { path, .. }
             | Step::Symlink { path, .. }
@@ -152,6 +154,12 @@ impl fmt::Display for Step {
             Step::BindCgroup { hierarchy, target, attributes } => {
                 write!(f, "bind the container's {hierarchy} cgroup on {target}{}", show(attributes))
             }
+            Step::AttachFs { target, fstype, options, attributes } => {
+                let words: Vec<_> = options.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                write!(f, "attach a new {fstype} at {target} ({}){}", words.join(","), show(attributes))
+            }
+            Step::Unmount { target } => write!(f, "unmount {target}"),
+            Step::Done => write!(f, "end"),
             Step::Remount { target, attributes } => {
                 write!(f, "change the mount at {target}{}", show(attributes))
             }

@@ -313,6 +313,25 @@ pub enum Step {
         /// What changes.
         attributes: Attributes,
     },
+    /// A filesystem made as a detached mount and put on a target by descriptor, in a container that runs: no path of
+    /// its root, and nothing of its procfs, is trusted.
+    AttachFs {
+        /// In the root; made as a folder where it is missing.
+        target: RootPath,
+        /// The filesystem.
+        fstype: String,
+        /// Options for fsconfig(2): a name, and a value that is empty for a word alone.
+        options: Vec<(String, String)>,
+        /// Its MOUNT_ATTR_ bits (`set`), and its propagation.
+        attributes: Attributes,
+    },
+    /// umount2(2) of the topmost mount at a path, which may lead through no link.
+    Unmount {
+        /// In the root.
+        target: RootPath,
+    },
+    /// The child has nothing else to do, and ends.
+    Done,
     /// mknodat(2), fchownat(2), fchmodat(2). Rule: an equal node that is there stays.
     MakeDevice {
         /// In the root.

@@ -51,6 +51,7 @@ suite![
     masked,
     mounts,
     mounts_more,
+    mounts_running,
     namespaces,
     net_devices,
     no_process,
