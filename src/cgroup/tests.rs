@@ -399,7 +399,7 @@ fn statistics_tell_processor_time_and_processes() {
     eventually("it runs", || busy.done() > 2000);
     let statistics = stage.cgroup.statistics();
     assert!(statistics.cpu.total > 1_000_000, "{:?}", statistics.cpu);
-    assert_eq!(statistics.pids, Some(statistics::Pids { current: 1, limit: Some(40) }));
+    assert_eq!(statistics.pids, Some(statistics::Pids { current: 1, limit: Some(40), failcnt: 0 }));
     assert!(statistics.memory.is_some());
 }
 

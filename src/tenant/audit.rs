@@ -1,5 +1,5 @@
 //! The record of administrative acts: one JSON line each, appended whole. The runtime process, with the caller's
-//! privilege. Secrets never come in arguments, and values of variables are left out.
+//! privilege. Values of variables and arguments of programs are left out: they may be secret.
 
 use std::fs::File;
 use std::io::Write;
@@ -69,9 +69,17 @@ impl Act {
             Ok(code) => ("ok".to_owned(), code),
             Err(error) => (error.to_string(), error.get_code().unwrap_or(1)),
         };
-        let arguments = without_values(arguments);
+        let arguments = without_program(without_values(arguments));
         Act { verb: format!("tenant {verb}"), arguments, result, code, took_ms: took.as_millis() }
     }
+}
+
+/// Of a command line after `--` the program's name is kept.
+fn without_program(mut arguments: Vec<String>) -> Vec<String> {
+    if let Some(dashes) = arguments.iter().position(|word| word == "--") {
+        arguments.truncate(dashes + 2);
+    }
+    arguments
 }
 
 /// `--env NAME=VALUE` without the value, in all its spellings.
@@ -118,6 +126,8 @@ mod tests {
             ["-e", "A=secret", "--env=B=secret", "-eC=secret", "--env", "D", "x=y"].map(str::to_owned);
         let kept = without_values(&words);
         assert!(!kept.join(" ").contains("secret"), "{kept:?}");
+        let program = without_program(["web", "--", "mysql", "-psecret"].map(str::to_owned).to_vec());
+        assert_eq!(program, ["web", "--", "mysql"]);
         assert_eq!(kept, ["-e", "A=…", "--env=B=…", "--env=C=…", "--env", "D", "x=y"]);
     }
 

@@ -7,19 +7,21 @@
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use crate::container::CgroupManager;
 use crate::error::{Error, Kind, Result};
 use crate::sys::time;
-use crate::tenant::compile;
-use crate::tenant::config::{Admin, Boot, Config, Disk, FORMAT, Limits, Mode, System, TemplateRef};
+use crate::tenant::allowance::Limits;
+use crate::tenant::backing;
+use crate::tenant::config::{Admin, Boot, Config, Disk, FORMAT, Mode, System, TemplateRef};
 use crate::tenant::death;
 use crate::tenant::estate::{Estate, Tenant};
 use crate::tenant::identity;
-use crate::tenant::layers::{self, Layers, Purpose};
-use crate::tenant::limits::{self, Cgroups};
+use crate::tenant::layers;
+use crate::tenant::limits;
 use crate::tenant::lock;
 use crate::tenant::name::Name;
+use crate::tenant::offline;
 use crate::tenant::ranges;
+use crate::tenant::resources;
 use crate::tenant::stock::{self, Imported};
 use crate::tenant::workspace::taken_ids;
 
@@ -51,12 +53,12 @@ pub struct Order<'a> {
 /// Exit code 44 when the name is taken, 91 without the template, 20 and 21 for settings, 46 without room.
 pub fn create(estate: &Estate, order: &Order<'_>) -> Result<Tenant> {
     estate.make()?;
-    let (template, root) = stock::find(estate, order.template)?;
+    let (template, _) = stock::find(estate, order.template)?;
     let mut config = configure(estate, order, &template)?;
     check(estate, &config)?;
     let folder = estate.folder(order.name);
     let _lock = claim(estate, order.name, &folder)?;
-    let made = fill(estate, order.name, &folder, &root, &mut config);
+    let made = fill(estate, order.name, &folder, &mut config);
     made.inspect_err(|_| {
         if let Err(left) = death::remove_folder(estate, &folder) {
             crate::log::warning(left.doing("after the failure something was left"));
@@ -84,15 +86,7 @@ fn configure(estate: &Estate, order: &Order<'_>, template: &Imported) -> Result<
 
 /// Where the host can hold it.
 fn default_tasks(estate: &Estate) -> Option<u32> {
-    limits::check(&estate.host, cgroups(estate), "pids").is_ok().then_some(TASKS)
-}
-
-/// How cgroups are made for tenants.
-pub fn cgroups(estate: &Estate) -> Cgroups {
-    match estate.runtime.cgroup_manager {
-        CgroupManager::Disabled => Cgroups::Disabled,
-        CgroupManager::Cgroupfs | CgroupManager::Systemd => Cgroups::Host,
-    }
+    limits::check(&estate.host, estate.cgroups(), "pids").is_ok().then_some(TASKS)
 }
 
 fn boot(order: &Order<'_>, template: &Imported) -> Result<Boot> {
@@ -116,7 +110,7 @@ fn boot(order: &Order<'_>, template: &Imported) -> Result<Boot> {
 
 /// What can be told before anything is made.
 fn check(estate: &Estate, config: &Config) -> Result<()> {
-    compile::resources(&config.limits, &estate.host, cgroups(estate)).map(drop)?;
+    resources::all(&config.limits, &estate.place(backing::device(&estate.tenants()))).map(drop)?;
     // Reads back what would be written, so that every rule of the file holds.
     crate::tenant::config::parse(&config.render()?, "the settings").map_err(|error| error.code(21)).map(drop)
 }
@@ -145,7 +139,7 @@ fn claim(estate: &Estate, name: &Name, folder: &Path) -> Result<lock::Lock> {
     Err(Error::new(format!("others make and remove {folder:?} all the time")).kind(Kind::Busy).code(9))
 }
 
-fn fill(estate: &Estate, name: &Name, folder: &Path, root: &Path, config: &mut Config) -> Result<Tenant> {
+fn fill(estate: &Estate, name: &Name, folder: &Path, config: &mut Config) -> Result<Tenant> {
     layers::make_folders(folder)?;
     // Held until the range is written down.
     let _ids = lock::take(&estate.tenants(), "create", lock::WAIT)?;
@@ -153,10 +147,7 @@ fn fill(estate: &Estate, name: &Name, folder: &Path, root: &Path, config: &mut C
         config.first_id = Some(free_range(estate)?);
     }
     let tenant = Tenant { name: name.clone(), folder: folder.to_owned(), config: config.clone() };
-    let maps = estate.maps(config);
-    let layers = Layers { folder, template: root, maps: &maps };
-    let standing = layers::enter(&estate.host, &layers, Purpose::Offline)?;
-    identity::write(config, name, &standing.root, estate.owners())?;
+    offline::change(estate, &tenant, |root| identity::write(config, name, root))?;
     estate.save(&tenant)?;
     Ok(tenant)
 }

@@ -9,13 +9,13 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
 
-use crate::cgroup::layout::Version;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::tenant::config::{Config, Limits, Mode};
+use crate::tenant::config::{Config, Mode};
 use crate::tenant::ids::IdMaps;
-use crate::tenant::limits::{self, Cgroups, PERIOD};
+use crate::tenant::limits::{self, Cgroups};
 use crate::tenant::name::Name;
+use crate::tenant::resources::{self, Device, Place};
 use crate::tenant::seccomp;
 use crate::tenant::settings::{Net, Settings};
 use crate::tenant::spec::{self, MASKED, NOFILE, OCI_VERSION, Prepared, Terminal};
@@ -44,22 +44,12 @@ pub struct Facts<'a> {
     pub nofile: u64,
     /// How cgroups are made.
     pub cgroups: Cgroups,
+    /// The block device its files are on.
+    pub device: Option<Device>,
 }
 
-/// podman's default set.
-const OF_COMMANDS: [&str; 11] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETFCAP",
-    "CAP_SETGID",
-    "CAP_SETPCAP",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
+/// What any tenant has besides those of disposable systems: with them it is podman's default set.
+const OF_TENANTS: [&str; 2] = ["CAP_SETFCAP", "CAP_SETPCAP"];
 
 /// What an init and its services have besides, over the tenant's own namespaces.
 const OF_SYSTEMS: [&str; 14] = [
@@ -84,7 +74,8 @@ const OF_SYSTEMS: [&str; 14] = [
 /// # Errors
 /// A limit that this host cannot hold, a user without an id on the host.
 pub fn compile(config: &Config, facts: &Facts<'_>, host: &Host) -> Result<Spec> {
-    let resources = resources(&config.limits, host, facts.cgroups)?;
+    let place = Place { host, cgroups: facts.cgroups, device: facts.device, online: "" };
+    let resources = resources::all(&config.limits, &place)?;
     let settings = Settings { net: config.net()?, env: config.boot.env.clone(), ..Settings::default() };
     let prepared = prepared(config, facts);
     spec::check_user(&prepared)?;
@@ -148,7 +139,7 @@ fn process(config: &Config, facts: &Facts<'_>, settings: &Settings, prepared: &P
 }
 
 fn capabilities(mode: Mode, user: &User) -> Value {
-    let mut bounding = OF_COMMANDS.to_vec();
+    let mut bounding = [&spec::CAPABILITIES[..], &OF_TENANTS].concat();
     if mode != Mode::Command {
         bounding.extend(OF_SYSTEMS);
     }
@@ -205,75 +196,10 @@ fn linux(config: &Config, facts: &Facts<'_>, net: Net, resources: Map<String, Va
     Value::Object(linux)
 }
 
-/// `linux.resources` of the limits. Each that is set has to hold.
-///
-/// # Errors
-/// Names the setting and what this host lacks.
-pub fn resources(limits: &Limits, host: &Host, cgroups: Cgroups) -> Result<Map<String, Value>> {
-    let mut found = Map::new();
-    let need = |asked: bool, setting: &str, controller: &str| match (
-        asked,
-        limits::check(host, cgroups, controller),
-    ) {
-        (true, Err(why)) => Err(Error::new(format!("{setting} cannot be limited: {why}"))
-            .hint(format!("'isolate tenant create' without --{setting} works here"))
-            .kind(Kind::Unsupported)
-            .code(21)),
-        (asked, _) => Ok(asked),
-    };
-    let memory = need(limits.ram.is_some(), "ram", "memory")?;
-    let cpu = need(limits.cpus.is_some() || limits.cpu_weight.is_some(), "cpus", "cpu")?;
-    let cpuset = need(limits.cpuset.is_some(), "cpuset", "cpuset")?;
-    let tasks = need(limits.tasks.is_some(), "tasks", "pids")?;
-    if memory {
-        let ram = limits.ram.map(|size| size.0);
-        // In the specification, as in v1's files, swap is counted together with memory.
-        let swap = limits.swap.zip(ram).map(|(swap, ram)| swap.0.saturating_add(ram));
-        found.insert("memory".into(), object([("limit", json!(ram)), ("swap", json!(swap))]));
-    }
-    if cpu || cpuset {
-        let quota = limits.cpus.map(|cpus| u64::from(cpus.0) * PERIOD / 1000);
-        let shares = limits.cpu_weight.map(|weight| shares(weight, host));
-        let period = quota.map(|_| PERIOD);
-        let fields = [
-            ("quota", json!(quota)),
-            ("period", json!(period)),
-            ("shares", json!(shares)),
-            ("cpus", json!(limits.cpuset)),
-        ];
-        found.insert("cpu".into(), object(fields));
-    }
-    if tasks {
-        found.insert("pids".into(), json!({"limit": limits.tasks}));
-    }
-    Ok(found)
-}
-
-/// Without what is not set.
-fn object<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    fields
-        .into_iter()
-        .filter(|(_, value)| !value.is_null())
-        .map(|(key, value)| (key.to_owned(), value))
-        .collect()
-}
-
-/// The specification has v1's shares, 2 to 262144 with 1024 for everybody; the runtime turns them into v2's weight.
-fn shares(weight: u32, host: &Host) -> u64 {
-    let weight = u64::from(weight);
-    let v1 = host.cgroups.hierarchies.iter().any(|hierarchy| {
-        hierarchy.version == Version::V1 && hierarchy.controllers.iter().any(|name| name == "cpu")
-    });
-    match v1 {
-        true => (weight * 1024 / 100).clamp(2, 262_144),
-        // The inverse of `1 + (shares - 2) * 9999 / 262142`.
-        false => 2 + (weight - 1) * 262_142 / 9999,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::layout::Version;
     use crate::tenant::config::tests::example;
     use crate::tenant::limits::tests::host;
 
@@ -289,6 +215,7 @@ mod tests {
             workdir: None,
             nofile: 4096,
             cgroups: Cgroups::Host,
+            device: None,
         }
     }
 
@@ -319,20 +246,5 @@ mod tests {
         assert_eq!(init["process"]["terminal"], true);
         let allowed = init["linux"]["seccomp"]["syscalls"][0]["names"].to_string();
         assert!(allowed.contains("\"reboot\"") && !allowed.contains("\"kexec_load\""));
-    }
-
-    #[test]
-    fn limits_are_the_resources_of_the_specification() {
-        let config =
-            [("ram", "64M"), ("swap", "16M"), ("cpus", "0.5"), ("cpu-weight", "200"), ("tasks", "99")]
-                .iter()
-                .fold(example(), |config, (name, value)| config.with(name, value).unwrap());
-        let resources = &compiled(&config)["linux"]["resources"];
-        assert_eq!(resources["memory"], json!({"limit": 64 << 20, "swap": 80 << 20}));
-        assert_eq!(resources["cpu"], json!({"quota": 50_000, "period": 100_000, "shares": 2048}));
-        assert_eq!(resources["pids"]["limit"], 99);
-        let no_pids = host(true, Version::V1, &["cpu", "memory"]);
-        let error = super::resources(&config.limits, &no_pids, Cgroups::Host).unwrap_err();
-        assert!(error.to_string().starts_with("tasks cannot be limited: this host has no"), "{error}");
     }
 }

@@ -1,15 +1,17 @@
 //! `tenant.toml`: the one settings file of a tenant, as a value. Pure.
 //!
-//! The command line, `tenant.toml` and `tenant set` share [`KEYS`]: each key has one spelling, one parser and one
+//! The command line, `tenant.toml` and `tenant set` share [`crate::tenant::keys`]: each key has one spelling, one parser and one
 //! place in the file. Later settings (networks, start at boot) are further sections here, and further lines in
 //! [`crate::tenant::compile`], which turns the value into an OCI Spec.
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
+use crate::tenant::allowance::Limits;
+use crate::tenant::keys::value_fault;
 use crate::tenant::name::Name;
+use crate::tenant::nearest::nearest;
 use crate::tenant::settings::{self, Net};
-use crate::tenant::size;
 
 /// The file's format.
 pub const FORMAT: u32 = 1;
@@ -103,66 +105,6 @@ impl Default for System {
     }
 }
 
-/// What the tenant may use; an absent limit is none.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
-pub struct Limits {
-    /// Memory.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub ram: Option<Size>,
-    /// Swap beside it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub swap: Option<Size>,
-    /// CPU time in CPUs.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpus: Option<Cpus>,
-    /// Share of busy CPUs, 1 to 10000; 100 is everybody's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu_weight: Option<u32>,
-    /// CPUs it may run on: `0-2,4`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpuset: Option<String>,
-    /// Processes and threads.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tasks: Option<u32>,
-}
-
-/// A size, written with a unit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Size(pub u64);
-
-impl TryFrom<String> for Size {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Size> {
-        size::parse_bytes(&text).map(Size)
-    }
-}
-
-impl From<Size> for String {
-    fn from(size: Size) -> String {
-        size::show_bytes(size.0)
-    }
-}
-
-/// Thousandths of a CPU, written as CPUs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Cpus(pub u32);
-
-impl TryFrom<String> for Cpus {
-    type Error = Error;
-    fn try_from(text: String) -> Result<Cpus> {
-        size::parse_cpus(&text).map(Cpus)
-    }
-}
-
-impl From<Cpus> for String {
-    fn from(cpus: Cpus) -> String {
-        format!("{}", f64::from(cpus.0) / 1000.0)
-    }
-}
-
 /// Where the tenant's files are.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -199,98 +141,7 @@ pub struct Admin {
     pub protect: bool,
 }
 
-/// How a key's value is written in the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Form {
-    Text,
-    Number,
-    OnOff,
-    Words,
-}
-
-/// One setting as it is typed.
-#[derive(Debug, Clone, Copy)]
-pub struct Key {
-    /// `--NAME` of `create`, `NAME=` of `set`.
-    pub name: &'static str,
-    /// How its value is shown in help.
-    pub value: &'static str,
-    /// One line of help.
-    pub help: &'static str,
-    section: &'static str,
-    form: Form,
-}
-
-const fn key(
-    name: &'static str,
-    value: &'static str,
-    section: &'static str,
-    form: Form,
-    help: &'static str,
-) -> Key {
-    Key { name, value, help, section, form }
-}
-
-/// Every setting that can be given to `create`.
-pub const KEYS: [Key; 11] = [
-    key("ram", "SIZE", "limits", Form::Text, "Memory, with a unit (64M, 1G)"),
-    key("swap", "SIZE", "limits", Form::Text, "Swap beside the memory, with a unit"),
-    key("cpus", "N", "limits", Form::Text, "CPU time in CPUs (0.5, 2)"),
-    key("cpu-weight", "N", "limits", Form::Number, "Share of busy CPUs, 1 to 10000; 100 is the default"),
-    key("cpuset", "LIST", "limits", Form::Text, "CPUs it may run on (0-2,4)"),
-    key("tasks", "N", "limits", Form::Number, "Processes and threads"),
-    key("hostname", "NAME", "system", Form::Text, "Host name inside; default: the tenant's name"),
-    key("net", "none|host", "system", Form::Text, "Network: none (loopback only) or host"),
-    key("owner", "TEXT", "admin", Form::Text, "Whose it is, in your words"),
-    key("tags", "WORD[,WORD]", "admin", Form::Words, "Words to find it by, as @WORD"),
-    key("protect", "on|off", "admin", Form::OnOff, "Refuse to destroy it"),
-];
-
-fn value_fault(why: impl Into<String>) -> Error {
-    Error::new(why).kind(Kind::Usage).code(21)
-}
-
-/// The key called `name`.
-///
-/// # Errors
-/// Exit code 20; the nearest key is suggested.
-pub fn find_key(name: &str) -> Result<&'static Key> {
-    KEYS.iter().find(|key| key.name == name).ok_or_else(|| {
-        let names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
-        let error = Error::new(format!("no setting is called {name:?}")).kind(Kind::Usage).code(20);
-        match nearest(name, &names) {
-            Some(near) => error.hint(format!("did you mean {near:?}?")),
-            None => error.hint(format!("there are {}", names.join(", "))),
-        }
-    })
-}
-
 impl Config {
-    /// The config with one setting changed; `none` and `unlimited` take it away.
-    ///
-    /// # Errors
-    /// Exit code 20 for an unknown key, 21 for a value that makes no sense.
-    pub fn with(&self, name: &str, text: &str) -> Result<Config> {
-        let key = find_key(name)?;
-        let mut table = self.table()?;
-        let section = table.entry(key.section).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-        let Some(section) = section.as_table_mut() else {
-            return Err(Error::new(format!("{} is not a section", key.section)));
-        };
-        match key.value_of(text)? {
-            Some(value) => drop(section.insert(key.name.to_owned(), value)),
-            None => drop(section.remove(key.name)),
-        }
-        let changed: Result<Config, _> = toml::Value::Table(table).try_into();
-        let changed = changed.map_err(|error| value_fault(first_line(error.message())).at(key.name))?;
-        changed.check().map_err(|error| error.at(key.name).code(21))?;
-        Ok(changed)
-    }
-
-    fn table(&self) -> Result<toml::Table> {
-        toml::Table::try_from(self).map_err(|error| Error::new(error.to_string()))
-    }
-
     /// The file's text.
     ///
     /// # Errors
@@ -311,7 +162,10 @@ impl Config {
     }
 
     /// What the types do not say.
-    fn check(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The first fault.
+    pub(super) fn check(&self) -> Result<()> {
         if self.format != FORMAT {
             let why = format!("format {} is unknown; this program reads format {FORMAT}", self.format);
             return Err(Error::new(why));
@@ -333,34 +187,6 @@ impl Config {
     }
 }
 
-impl Limits {
-    fn check(&self) -> Result<()> {
-        if self.cpu_weight.is_some_and(|weight| !(1..=10_000).contains(&weight)) {
-            return Err(value_fault("a weight is 1 to 10000"));
-        }
-        if self.tasks.is_some_and(|tasks| !(1..=4_194_304).contains(&tasks)) {
-            return Err(value_fault("a number of processes is 1 to 4194304"));
-        }
-        if let Some(list) = self.cpuset.as_ref().filter(|list| !is_cpu_list(list)) {
-            return Err(value_fault(format!("{list:?} is no list of CPUs")).hint("write 0-2,4"));
-        }
-        if self.swap.is_some() && self.ram.is_none() {
-            return Err(value_fault("swap can be limited only beside ram").hint("set ram as well"));
-        }
-        Ok(())
-    }
-}
-
-/// `0-2,4` as the kernel's cpuset(7) has it.
-fn is_cpu_list(list: &str) -> bool {
-    let number = |text: &str| text.parse::<u16>().ok().filter(|_| text.bytes().all(|b| b.is_ascii_digit()));
-    let range = |part: &str| match part.split_once('-') {
-        Some((first, last)) => number(first).zip(number(last)).is_some_and(|(first, last)| first <= last),
-        None => number(part).is_some(),
-    };
-    !list.is_empty() && list.split(',').all(range)
-}
-
 fn check_words(admin: &Admin) -> Result<()> {
     let is_word = |word: &String| {
         !word.is_empty()
@@ -373,31 +199,6 @@ fn check_words(admin: &Admin) -> Result<()> {
     match admin.owner.as_ref().is_some_and(|owner| owner.len() > 255 || owner.chars().any(char::is_control)) {
         true => Err(value_fault("an owner is at most 255 bytes without control characters")),
         false => Ok(()),
-    }
-}
-
-impl Key {
-    /// `none` takes away; a network may well be `none`.
-    fn value_of(&self, text: &str) -> Result<Option<toml::Value>> {
-        let takes_away = matches!(text, "none" | "unlimited") && self.name != "net" || text.is_empty();
-        match self.form {
-            _ if takes_away => Ok(None),
-            Form::Text => Ok(Some(text.into())),
-            Form::Number => {
-                let number: u32 = text.parse().map_err(|_| {
-                    value_fault(format!("invalid value {text:?}: it is not a whole number")).at(self.name)
-                })?;
-                Ok(Some(i64::from(number).into()))
-            }
-            Form::OnOff => match text {
-                "on" | "yes" | "true" => Ok(Some(true.into())),
-                "off" | "no" | "false" => Ok(Some(false.into())),
-                _ => Err(value_fault(format!("invalid value {text:?}: write on or off")).at(self.name)),
-            },
-            Form::Words => Ok(Some(
-                text.split(',').map(|word| toml::Value::from(word.trim())).collect::<Vec<_>>().into(),
-            )),
-        }
     }
 }
 
@@ -422,7 +223,8 @@ fn fault(text: &str, place: &str, error: &toml::de::Error) -> Error {
     }
 }
 
-fn first_line(message: &str) -> String {
+/// The parser's words without its picture of the place.
+pub(super) fn first_line(message: &str) -> String {
     let text = message.replace("\n  hint: ", "; ");
     text.lines().next().unwrap_or_default().to_owned()
 }
@@ -436,30 +238,11 @@ fn suggestion(message: &str) -> Option<String> {
     nearest(unknown, &known).map(str::to_owned)
 }
 
-/// The known word with the fewest edits to `word`, if those are few.
-pub fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let best = known.iter().map(|other| (distance(word, other), *other)).min()?;
-    (best.0 <= 1 + word.chars().count() / 3).then_some(best.1)
-}
-
-/// Levenshtein's: how many letters have to be put in, taken out or changed.
-fn distance(one: &str, other: &str) -> usize {
-    let other: Vec<char> = other.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=other.len()).collect();
-    for (i, a) in one.chars().take(64).enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.iter().enumerate() {
-            let changed = diagonal + usize::from(a != *b);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row.last().copied().unwrap_or_default()
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::tenant::allowance::{Cpus, Size};
+    use crate::tenant::keys::find_key;
 
     pub(crate) fn example() -> Config {
         Config {
@@ -532,6 +315,8 @@ pub(crate) mod tests {
             ("tags", "a b"),
             ("protect", "maybe"),
             ("owner", "a\nb"),
+            ("iops", "0"),
+            ("io-read", "5"),
         ] {
             let error = example().with(name, value).unwrap_err();
             assert_eq!(error.get_code(), Some(21), "{name}={value}: {error}");

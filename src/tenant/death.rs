@@ -35,7 +35,7 @@ pub fn destroy(estate: &Estate, name: &Name, running: Running) -> Result<()> {
     let complete = folder.join("tenant.toml").exists();
     if complete && estate.tenant(name)?.config.admin.protect {
         return Err(Error::new("it is protected")
-            .hint("change 'protect' in its tenant.toml first")
+            .hint(format!("'isolate tenant set {name} protect=off' allows it"))
             .code(105));
     }
     if look::status(estate, name)? != Status::Stopped {

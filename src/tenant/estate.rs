@@ -10,13 +10,15 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::container::Runtime;
+use crate::container::{CgroupManager, Runtime};
 use crate::error::{Call, Error, Kind, Result};
 use crate::host::Host;
 use crate::ids::ContainerId;
 use crate::tenant::config::{self, Config};
 use crate::tenant::ids::{IdMaps, Range, WIDTH, of_caller};
+use crate::tenant::limits::Cgroups;
 use crate::tenant::name::Name;
+use crate::tenant::resources::{Device, Place};
 use crate::tenant::rootfs::Owners;
 
 /// The most that is read of a settings file.
@@ -32,6 +34,9 @@ pub struct Estate {
     /// This machine.
     pub host: Host,
 }
+
+/// The settings of the last start.
+const STARTED: &str = "started.toml";
 
 /// A tenant as it lies on disk.
 #[derive(Debug, Clone)]
@@ -145,6 +150,20 @@ impl Estate {
         error.kind(Kind::NotFound).code(14)
     }
 
+    /// The settings a tenant was last started with.
+    pub fn started(&self, name: &Name) -> Option<Config> {
+        let text = read_limited(&self.folder(name).join(STARTED)).ok()?;
+        config::parse(&text, STARTED).ok()
+    }
+
+    /// Keeps the settings a tenant is being started with.
+    ///
+    /// # Errors
+    /// The call that failed.
+    pub fn save_started(&self, tenant: &Tenant) -> Result<()> {
+        write_whole(&tenant.folder, STARTED, tenant.config.render()?.as_bytes())
+    }
+
     /// The names of all tenants, sorted, complete or not.
     ///
     /// # Errors
@@ -159,6 +178,19 @@ impl Estate {
     /// The call that failed.
     pub fn save(&self, tenant: &Tenant) -> Result<()> {
         write_whole(&tenant.folder, "tenant.toml", tenant.config.render()?.as_bytes())
+    }
+
+    /// How cgroups are made for tenants.
+    pub fn cgroups(&self) -> Cgroups {
+        match self.runtime.cgroup_manager {
+            CgroupManager::Disabled => Cgroups::Disabled,
+            CgroupManager::Cgroupfs | CgroupManager::Systemd => Cgroups::Host,
+        }
+    }
+
+    /// What limits are compiled for: this machine, and the device of a tenant's files.
+    pub fn place(&self, device: Option<Device>) -> Place<'_> {
+        Place { host: &self.host, cgroups: self.cgroups(), device, online: "" }
     }
 
     /// The ids behind a tenant's while it runs.

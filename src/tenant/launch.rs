@@ -16,16 +16,19 @@ use std::time::Duration;
 use crate::container::{self, CgroupManager, CreateOptions, Status};
 use crate::error::{Call, Error, Kind, Result};
 use crate::ids::RootPath;
-use crate::tenant::birth;
+use crate::tenant::backing;
 use crate::tenant::compile::{self, Facts};
-use crate::tenant::config::Mode;
+use crate::tenant::config::{Config, Mode};
 use crate::tenant::estate::{Estate, Tenant, write_whole};
 use crate::tenant::halt;
+use crate::tenant::identity;
 use crate::tenant::keeper;
 use crate::tenant::layers::{self, Layers, Purpose, Standing};
 use crate::tenant::look;
 use crate::tenant::name::Name;
+use crate::tenant::offline;
 use crate::tenant::prepare;
+use crate::tenant::resources;
 use crate::tenant::rootfs::{Owners, Rootfs};
 use crate::tenant::settings;
 use crate::tenant::stock;
@@ -54,7 +57,9 @@ pub fn start(estate: &Estate, name: &Name) -> Result<Tenant> {
     halt::forget(estate, name)?;
     estate.make()?;
     // Faults of the settings are told here, and not by a process nobody sees.
-    compile::resources(&tenant.config.limits, &estate.host, birth::cgroups(estate))?;
+    resources::all(&tenant.config.limits, &estate.place(backing::device(&tenant.folder)))?;
+    renew_identity(estate, &tenant)?;
+    estate.save_started(&tenant)?;
     let (ours, theirs) = UnixStream::pair().call(|| "socketpair")?;
     let (output, errors) = output(&tenant)?;
     let mut command = Command::new("/proc/self/exe");
@@ -68,6 +73,15 @@ pub fn start(estate: &Estate, name: &Name) -> Result<Tenant> {
         let _ = child.wait();
     }
     told.map(|()| tenant)
+}
+
+/// Name and addresses in the root's files, if they are others than at the last start.
+fn renew_identity(estate: &Estate, tenant: &Tenant) -> Result<()> {
+    let same = |started: &Config| started.system == tenant.config.system;
+    match estate.started(&tenant.name).is_none_or(|started| same(&started)) {
+        true => Ok(()),
+        false => offline::change(estate, tenant, |root| identity::write(&tenant.config, &tenant.name, root)),
+    }
 }
 
 /// The options before the command, as they were given to us.
@@ -224,6 +238,7 @@ fn facts<'a>(estate: &Estate, tenant: &'a Tenant, standing: &Standing) -> Result
         env: template.env,
         workdir: template.workdir,
         nofile: prepare::nofile()?,
-        cgroups: birth::cgroups(estate),
+        cgroups: estate.cgroups(),
+        device: backing::device(&tenant.folder),
     })
 }

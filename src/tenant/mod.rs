@@ -1,16 +1,20 @@
 //! What an operator thinks in. It only writes an OCI Spec and drives [`crate::container`].
 //!
 //! Pure: [`size`], [`settings`], [`template`], [`ids`], [`limits`], [`users`], [`seccomp`], [`spec`], and for lasting
-//! tenants [`name`], [`config`], [`compile`], [`ranges`].
+//! tenants [`name`], [`config`], [`allowance`], [`keys`], [`nearest`], [`resources`], [`compile`], [`ranges`].
 //!
 //! Acting, in the runtime process with the caller's privilege. What a root is made of: [`rootfs`] (every path inside a
 //! root that is being built), [`skeleton`], [`archive`], [`unpack`], [`image`], [`tree`], [`source`]. Disposable systems:
 //! [`workspace`], [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants:
 //! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`layers`] (the root put together),
-//! [`identity`], [`birth`] and [`death`], [`launch`] and [`keeper`], [`halt`], [`look`], [`enter`].
+//! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`birth`] and [`death`],
+//! [`launch`] and [`keeper`], [`adjust`] (`set`), [`halt`], [`look`], [`measure`], [`enter`].
 
+pub mod adjust;
+pub mod allowance;
 pub mod archive;
 pub mod audit;
+pub mod backing;
 pub mod birth;
 pub mod compile;
 pub mod config;
@@ -23,15 +27,20 @@ pub mod ids;
 pub mod image;
 pub mod interrupt;
 pub mod keeper;
+pub mod keys;
 pub mod launch;
 pub mod layers;
 pub mod limits;
 pub mod lock;
 pub mod look;
+pub mod measure;
 pub mod name;
+pub mod nearest;
+pub mod offline;
 pub mod prepare;
 pub mod ranges;
 pub mod remove;
+pub mod resources;
 pub mod rootfs;
 pub mod seccomp;
 pub mod settings;

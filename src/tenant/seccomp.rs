@@ -109,7 +109,6 @@ const OF_SYSTEMS: &[&str] = &[
     "mount",
     "mount_setattr",
     "move_mount",
-    "open_by_handle_at",
     "open_tree",
     "pivot_root",
     "reboot",
@@ -119,8 +118,6 @@ const OF_SYSTEMS: &[&str] = &[
     "statmount",
     "umount2",
     "unshare",
-    "add_key",
-    "keyctl",
     "vhangup",
     "fanotify_mark",
 ];

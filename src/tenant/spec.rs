@@ -23,7 +23,7 @@ pub(super) const NOFILE: u64 = 1_048_576;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-const CAPABILITIES: [&str; 9] = [
+pub(super) const CAPABILITIES: [&str; 9] = [
     "CAP_CHOWN",
     "CAP_DAC_OVERRIDE",
     "CAP_FOWNER",

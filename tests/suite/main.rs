@@ -71,6 +71,7 @@ suite![
     sysctl,
     systemd,
     tenant,
+    tenant_limits,
     terminal,
     try_system,
     update,

@@ -34,6 +34,7 @@ tests![
     a_tag_names_all_that_have_it needs [Need::Isolate, Need::UserNamespaces],
     a_wrong_key_is_told_with_its_line_and_the_nearest needs [Need::Isolate, Need::UserNamespaces],
     hostile_names_are_refused needs [Need::Isolate],
+    the_audit_log_keeps_no_arguments_of_programs needs [Need::Isolate, Need::UserNamespaces],
     each_act_is_a_line_of_the_audit_log needs [Need::Isolate, Need::UserNamespaces],
     bare_tenant_explains_itself needs [Need::Isolate],
 ];
@@ -196,7 +197,7 @@ fn a_killed_keeper_costs_the_console_and_nothing_else() {
 
 fn limits_of_create_bite() {
     let estate = Estate::with_running(&["--ram", "32M", "--cpus", "0.5", "--tasks", "20"]);
-    let hog = estate.t(&["exec", "web", "--", "sh", "-c", "head -c 300M /dev/zero | tail -c 290M | wc -c"]);
+    let hog = estate.t(&["exec", "web", "--", "sh", "-c", "head -c 300m /dev/zero | tail -c 290m | wc -c"]);
     assert_ne!(hog.text(), "304087040");
     let bomb = "n=0; while [ $n -lt 40 ]; do sleep 5 & n=$((n + 1)); done 2>/dev/null; echo all";
     assert_ne!(estate.t(&["exec", "web", "--", "sh", "-c", bomb]).text(), "all");
@@ -333,6 +334,14 @@ fn each_act_is_a_line_of_the_audit_log() {
     let verbs: Vec<_> = lines.iter().map(|line| (line["verb"].as_str().unwrap(), line["code"].as_i64().unwrap())).collect();
     assert_eq!(verbs, [("tenant template import", 0), ("tenant create", 0), ("tenant stop", 31)]);
     assert!(!log.contains("secret") && lines[1]["uid"] == nix::unistd::getuid().as_raw());
+}
+
+fn the_audit_log_keeps_no_arguments_of_programs() {
+    let estate = Estate::with_running(&[]);
+    estate.t(&["exec", "--user", "0", "web", "--", "echo", "-psecret"]).ok();
+    estate.t(&["create", "job", "--template", "busybox", "--", "echo", "-psecret"]).ok();
+    let log = fs::read_to_string(estate.data().join("audit.jsonl")).unwrap();
+    assert!(log.contains(r#""arguments":["--user=0","web","echo"]"#) && !log.contains("secret"), "{log}");
 }
 
 fn bare_tenant_explains_itself() {

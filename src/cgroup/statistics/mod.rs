@@ -106,6 +106,8 @@ pub struct Pids {
     pub current: u64,
     /// The limit; absent: none.
     pub limit: Option<u64>,
+    /// How often a new one was refused because of the limit.
+    pub failcnt: u64,
 }
 
 impl Cgroup {
@@ -195,13 +197,16 @@ impl Cgroup {
     }
 
     fn pids(&self) -> Option<Pids> {
-        let (dir, v2) = place(self.of("pids")?);
+        let group = self.of("pids")?;
+        let (dir, v2) = place(group);
         let controller = PidController::new(dir.clone(), dir, v2);
         let limit = match controller.get_pid_max() {
             Ok(MaxValue::Value(limit)) => u64::try_from(limit).ok(),
             _ => None,
         };
-        Some(Pids { current: controller.get_pid_current().ok()?, limit })
+        let events = files::read(&group.fd, "pids.events").unwrap_or_default();
+        let failcnt = files::keyed(&events, "max").unwrap_or(0);
+        Some(Pids { current: controller.get_pid_current().ok()?, limit, failcnt })
     }
 }
 

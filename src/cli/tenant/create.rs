@@ -6,8 +6,8 @@ use super::{table, targets};
 use crate::cli::{arg, print};
 use crate::error::{Explain, Result};
 use crate::tenant::birth::{self, Order};
-use crate::tenant::config::KEYS;
 use crate::tenant::estate::Estate;
+use crate::tenant::keys::KEYS;
 use crate::tenant::look;
 use crate::tenant::name::Name;
 

@@ -80,6 +80,13 @@ pub fn run_enter(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     go(matches, estate, vec![], std::io::stdin().is_terminal())
 }
 
+/// What the audit log keeps: the tenant, the user and the program's name, and nothing of its arguments.
+pub fn recorded(matches: &ArgMatches) -> Vec<String> {
+    let user = arg::text(matches, "user").map(|user| format!("--user={user}"));
+    let program = arg::texts(matches, "command").into_iter().find(|word| word != "--");
+    user.into_iter().chain(arg::text(matches, "name")).chain(program).collect()
+}
+
 fn go(matches: &ArgMatches, estate: &Estate, command: Vec<String>, tty: bool) -> Result<i32> {
     let name = targets::read_name(matches)?;
     let program = Program {

@@ -8,16 +8,17 @@ use std::time::Instant;
 
 use clap::{ArgMatches, Command};
 
-use super::usage::{self, Parsed};
+use super::usage::{self as words, Parsed};
 use super::{help, print};
 use crate::container::Runtime;
 use crate::error::{Error, Kind, Result};
 use crate::host::probe;
 use crate::log;
 use crate::tenant::audit::{self, Act, Who};
-use crate::tenant::config::nearest;
 use crate::tenant::estate::Estate;
+use crate::tenant::nearest::nearest;
 
+mod config;
 mod create;
 mod destroy;
 mod exec;
@@ -26,11 +27,13 @@ mod launch;
 mod list;
 mod pause;
 mod restart;
+mod set;
 mod start;
 mod stop;
 mod table;
 mod targets;
 mod template;
+mod usage;
 
 /// What is typed.
 pub const NAME: &str = "tenant";
@@ -98,8 +101,14 @@ const VERBS: &[Verb] = &[
     verb!("pause", pause::command, run, Acts),
     verb!("unpause", pause::unpause_command, run_unpause, Acts),
     verb!("destroy", destroy, Acts),
+    verb!("set", set, Acts),
+    verb!("unset", set::unset_command, run_unset, Acts),
     verb!("list", list, Looks),
     verb!("info", info, Looks),
+    verb!("config", config, Looks),
+    verb!("limits", usage, Looks),
+    verb!("stats", usage::stats_command, run_stats, Looks),
+    verb!("top", usage::top_command, run_top, Looks),
     verb!("exec", exec::command, run, Acts),
     verb!("enter", exec::enter_command, run_enter, Acts),
     verb!("launch", launch, Looks),
@@ -195,7 +204,7 @@ pub fn dispatch(args: impl Iterator<Item = OsString>, runtime: &Runtime) -> Resu
     let full = [group, Some(verb.name)].into_iter().flatten().collect::<Vec<_>>().join(" ");
     let command = (verb.command)().bin_name(format!("isolate {NAME} {full}"));
     let rest = args.get(rest..).unwrap_or_default();
-    match usage::parse(command, rest.iter().cloned()).map_err(|error| error.code(20))? {
+    match words::parse(command, rest.iter().cloned()).map_err(|error| error.code(20))? {
         Parsed::Help(text) => print(text.trim_end()),
         Parsed::Matches(matches) => carry_out(verb, &full, &matches, rest, runtime),
     }
@@ -238,7 +247,11 @@ fn carry_out(
 ) -> Result<i32> {
     let estate = Estate::open(runtime, probe::probe()?)?;
     let (who, since) = (Who::probe(), Instant::now());
-    let words: Vec<String> = words.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+    let words = match verb.name {
+        // What follows the name is the program's, and may be secret.
+        "exec" => exec::recorded(matches),
+        _ => words.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+    };
     // Told apart by their codes: an option that is none, and a value that makes no sense.
     let result = (verb.run)(matches, &estate).map_err(|error| match error.get_kind() {
         Kind::Usage => error.code(21),

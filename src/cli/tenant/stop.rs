@@ -60,9 +60,10 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
 /// # Errors
 /// As [`halt::stop`].
 pub fn stop(matches: &ArgMatches, estate: &Estate, name: &Name) -> Result<()> {
-    let mode = estate.tenant(name)?.config.boot.mode;
-    let default = if mode == Mode::Command { 10 } else { 120 };
-    let seconds = matches.get_one::<u32>("timeout").copied().unwrap_or(default);
+    let seconds = match matches.get_one::<u32>("timeout") {
+        Some(seconds) => *seconds,
+        None => patience(estate, name)?,
+    };
     let how = match matches.get_flag("kill") {
         true => How::AtOnce,
         false => How::Asked(Duration::from_secs(seconds.into())),
@@ -71,4 +72,18 @@ pub fn stop(matches: &ArgMatches, estate: &Estate, name: &Name) -> Result<()> {
         log::warning(format!("tenant '{name}' did not end within {seconds} seconds, and was killed"));
     }
     Ok(())
+}
+
+/// Stops one whose lock is held, with the time that it has by default.
+///
+/// # Errors
+/// As [`halt::stop`].
+pub fn gracefully(estate: &Estate, name: &Name) -> Result<()> {
+    let wait = Duration::from_secs(patience(estate, name)?.into());
+    halt::stop(estate, name, How::Asked(wait)).map(drop)
+}
+
+fn patience(estate: &Estate, name: &Name) -> Result<u32> {
+    let mode = estate.tenant(name)?.config.boot.mode;
+    Ok(if mode == Mode::Command { 10 } else { 120 })
 }

@@ -20,7 +20,15 @@ pub fn header_flag() -> Arg {
 pub fn table(head: &[&str], rows: &[Vec<String>], matches: &ArgMatches) -> String {
     let head = (!matches.get_flag("no-header"))
         .then(|| head.iter().map(|&word| word.to_owned()).collect::<Vec<_>>());
-    let rows: Vec<&Vec<String>> = head.iter().chain(rows).collect();
+    columns(&head.iter().chain(rows).collect::<Vec<_>>())
+}
+
+/// The same without a first line.
+pub fn rows(rows: &[Vec<String>]) -> String {
+    columns(&rows.iter().collect::<Vec<_>>())
+}
+
+fn columns(rows: &[&Vec<String>]) -> String {
     let columns = rows.iter().map(|row| row.len()).max().unwrap_or(0);
     let width =
         |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();

@@ -33,9 +33,16 @@ pub fn several() -> [Arg; 2] {
 /// # Errors
 /// Exit code 21 for nothing at all, and for a tag nobody has.
 pub fn read(matches: &ArgMatches, estate: &Estate) -> Result<Vec<Name>> {
-    let words = arg::texts(matches, "names");
+    resolve(arg::texts(matches, "names"), matches.get_flag("all"), estate)
+}
+
+/// The tenants that `words` name, or with `all` every one.
+///
+/// # Errors
+/// As [`read`].
+pub fn resolve(words: Vec<String>, all: bool, estate: &Estate) -> Result<Vec<Name>> {
     let fault = |why: String| Error::new(why).kind(Kind::Usage).code(21);
-    match (words.is_empty(), matches.get_flag("all")) {
+    match (words.is_empty(), all) {
         (true, false) => return Err(fault("no tenant is named".to_owned()).hint("name some, or use --all")),
         (false, true) => return Err(fault("names and --all exclude each other".to_owned())),
         (true, true) => return estate.names(),
