@@ -26,6 +26,10 @@ pub struct Hierarchy {
     pub mount_point: PathBuf,
     /// The caller's own cgroup in it, from the mount point: `/user.slice`.
     pub own: PathBuf,
+    /// The controllers that a caller without root's privilege has in cgroups that it makes beside its own: those of the
+    /// folder above, if that is delegated to it. Empty on v1, and for root.
+    #[serde(default)]
+    pub delegated: Vec<String>,
 }
 
 /// All hierarchies of a host, v1 ones in the order of `/proc/self/cgroup`, v2 last.

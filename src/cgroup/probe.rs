@@ -9,7 +9,9 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+use nix::fcntl::{AT_FDCWD, AtFlags};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, FsType, statfs};
+use nix::unistd::{AccessFlags, faccessat};
 
 use super::layout::{Hierarchy, Layout, Version};
 use crate::error::{Call, Result};
@@ -28,6 +30,19 @@ pub fn probe() -> Result<Layout> {
     let mut mounts = Mounts { parsed: None };
     let hierarchies = parse_own(&own).into_iter().filter_map(|entry| hierarchy(entry, &mut mounts));
     Ok(Layout { hierarchies: hierarchies.collect() })
+}
+
+/// Finds what is delegated to a caller without root's privilege ([`Hierarchy::delegated`]).
+pub fn find_delegation(layout: &mut Layout) {
+    for hierarchy in layout.hierarchies.iter_mut().filter(|hierarchy| hierarchy.version == Version::V2) {
+        let above = hierarchy.own.parent().unwrap_or(Path::new("/"));
+        let folder = hierarchy.mount_point.join(below_root(above));
+        // cgroup-v2.rst, "Delegation Containment": the right to move processes is that to write this file.
+        let may = |path: &Path| faccessat(AT_FDCWD, path, AccessFlags::W_OK, AtFlags::AT_EACCESS).is_ok();
+        if may(&folder) && may(&folder.join("cgroup.procs")) {
+            hierarchy.delegated = words(&folder.join("cgroup.controllers"));
+        }
+    }
 }
 
 /// One line of `/proc/self/cgroup`; no controllers: v2.
@@ -59,7 +74,7 @@ fn hierarchy(own: Own, mounts: &mut Mounts) -> Option<Hierarchy> {
         Version::V1 => own.controllers,
         Version::V2 => words(&mount_point.join("cgroup.controllers")),
     };
-    Some(Hierarchy { version, controllers, mount_point, own: path })
+    Some(Hierarchy { version, controllers, mount_point, own: path, delegated: vec![] })
 }
 
 fn words(path: &Path) -> Vec<String> {

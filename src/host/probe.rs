@@ -32,6 +32,10 @@ pub fn probe() -> Result<Host> {
             has_program("newuidmap") && has_program("newgidmap"),
         )
     };
+    let mut cgroups = cgroup::probe::probe()?;
+    if !privileged {
+        cgroup::probe::find_delegation(&mut cgroups);
+    }
     Ok(Host {
         kernel: kernel()?,
         uid,
@@ -42,7 +46,7 @@ pub fn probe() -> Result<Host> {
         subuids,
         subgids,
         newidmap,
-        cgroups: cgroup::probe::probe()?,
+        cgroups,
         systemd: None,
         apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.starts_with(b"Y")),

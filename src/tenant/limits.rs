@@ -114,7 +114,10 @@ pub(super) fn check(host: &Host, cgroups: Cgroups, controller: &str) -> Result<(
         Some(hierarchy) if hierarchy.version == Version::V1 => {
             Err("cgroup v1 cannot be used without root's privilege".to_owned())
         }
-        Some(_) => Err("an ordinary user has no cgroup of its own here".to_owned()),
+        Some(hierarchy) if hierarchy.delegated.iter().any(|name| name == controller) => Ok(()),
+        Some(_) => {
+            Err(format!("an ordinary user has no cgroup with the controller {controller:?} delegated here"))
+        }
     }
 }
 
@@ -129,6 +132,7 @@ pub(crate) mod tests {
             controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
             mount_point: "/sys/fs/cgroup".into(),
             own: "/".into(),
+            delegated: vec![],
         };
         Host {
             kernel: (6, 1),
@@ -165,6 +169,14 @@ pub(crate) mod tests {
             limits.warnings,
             ["the default limit --pids 1024 is not applied: this host has no cgroup controller \"pids\""]
         );
+    }
+
+    #[test]
+    fn an_ordinary_user_may_limit_by_what_is_delegated() {
+        let mut host = host(false, Version::V2, &["cpu", "memory", "pids"]);
+        host.cgroups.hierarchies[0].delegated = vec!["memory".to_owned()];
+        assert_eq!(check(&host, Cgroups::Host, "memory"), Ok(()));
+        assert!(check(&host, Cgroups::Host, "pids").is_err_and(|why| why.contains("\"pids\" delegated")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::*;
 
 fn hierarchy(version: Version, controllers: &str, mount_point: &str, own: &str) -> Hierarchy {
     Hierarchy {
+        delegated: vec![],
         version,
         controllers: controllers.split_whitespace().map(str::to_owned).collect(),
         mount_point: PathBuf::from(mount_point),
