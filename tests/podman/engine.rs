@@ -315,7 +315,7 @@ network_config_dir = "{folder}/networks"
 }
 
 /// systemd, where it makes units for the caller; `ISOLATE_TEST_CGROUP_MANAGER` names another.
-fn cgroup_manager() -> String {
+pub fn cgroup_manager() -> String {
     let found = if need::first_missing(&[Need::Systemd]).is_none() { "systemd" } else { "cgroupfs" };
     std::env::var("ISOLATE_TEST_CGROUP_MANAGER").unwrap_or_else(|_| found.to_owned())
 }

@@ -51,8 +51,8 @@ fn a_file_of_a_controller_that_is_not_there_is_refused() {
 
 fn every_controller_is_handed_down_to_the_container() {
     let container = Bundle::sleeper().create();
-    let top = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap();
-    assert_eq!(container.cgroup("memory", "cgroup.controllers"), top.trim());
+    let offered = cgroup::offered(&cgroup::top().unwrap());
+    assert_eq!(container.cgroup("memory", "cgroup.controllers"), offered.trim());
 }
 
 /// A folder of this run with a process of ours in it, which goes with the value.
@@ -64,7 +64,7 @@ struct Occupied {
 
 impl Occupied {
     fn new() -> Occupied {
-        let path = format!("/{}/{}", session().mark, session::unique("occupied"));
+        let path = cgroup::path_of(&session::unique("occupied"));
         let folder = below(&path);
         fs::create_dir_all(&folder).unwrap();
         let holder = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
@@ -102,7 +102,7 @@ fn no_limit_below_a_folder_with_processes_is_fine() {
 
 /// A folder whose parent is threaded.
 fn threaded() -> String {
-    let top = format!("/{}/{}", session().mark, session::unique("domain"));
+    let top = cgroup::path_of(&session::unique("domain"));
     let inner = below(&top).join("threaded");
     fs::create_dir_all(&inner).unwrap();
     fs::write(inner.join("cgroup.type"), "threaded").unwrap();

@@ -123,7 +123,7 @@ fn kill_all_reaches_every_process() {
 /// A container without a pid namespace whose child ignores its parent's end.
 fn shared_pid_namespace() -> (Container, i32) {
     let script = "setsid sh -c 'echo $$ > /tmp/child; while :; do sleep 0.1; done' & sleep 100";
-    let container = Bundle::shell(script).config(|json| config::remove_namespace(json, "pid")).start();
+    let container = Bundle::shell(script).config(config::share_pid_namespace).start();
     let child = container.bundle.rootfs().join("tmp/child");
     eventually("the child runs", || std::fs::read_to_string(&child).is_ok_and(|text| text.ends_with('\n')));
     let child = container.read("/tmp/child").trim().parse().unwrap();

@@ -226,7 +226,7 @@ fn run_forwards_signals_to_the_program() {
 fn run_reaps_the_orphans_of_the_container() {
     // Without a pid namespace of its own the container's orphans go to the runtime, which is their subreaper.
     let script = "sh -c 'sleep 100 & echo $! > /tmp/orphan'; echo up; trap 'exit 0' USR2; while :; do sleep 0.05; done";
-    let container = Bundle::shell(script).config(|json| config::remove_namespace(json, "pid")).container();
+    let container = Bundle::shell(script).config(config::share_pid_namespace).container();
     let mut run = container.run_in_background(&[]);
     run.wait_for_output("up");
     let orphan: i32 = container.read("/tmp/orphan").trim().parse().unwrap();

@@ -131,7 +131,7 @@ fn the_journal_and_syslog_get_the_error() {
         let bundle = Bundle::nothing();
         let socket = bundle.folder.join("socket");
         let listener = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
-        listener.set_read_timeout(Some(std::time::Duration::from_secs(5))).unwrap();
+        listener.set_read_timeout(Some(std::time::Duration::from_secs(5) * child::patience())).unwrap();
         let script = r#"mount -t tmpfs tmpfs "/$(echo "$1" | cut -d/ -f2)" && mkdir -p "${1%/*}" && ln -s "$2" "$1" &&
             shift 2 && exec "$@""#;
         let mut command = std::process::Command::new("unshare");

@@ -48,6 +48,7 @@ fn variant() -> String {
 fn normal(text: &str, container: &Container) -> String {
     let named = text
         .replace(container.bundle.folder.to_str().unwrap(), "BUNDLE")
+        .replace(&cgroup::path_of(""), "/MARK/")
         .replace(&session().mark, "MARK")
         .replace(container.id(), "ID");
     named.lines().map(|line| unaligned(line) + "\n").collect()

@@ -12,7 +12,7 @@ use super::container::Container;
 use super::need::find_program;
 use super::runner::skip;
 use super::session::{session, unique};
-use super::{config, session as run};
+use super::{cgroup, config, session as run};
 
 /// A bundle under construction, and its private state root.
 pub struct Bundle {
@@ -40,7 +40,7 @@ impl Bundle {
         let folder = session().folder.join(&id);
         fs::create_dir_all(&folder).unwrap();
         let root = folder.join("state");
-        let json = config::default(args, &format!("/{}/{id}", session().mark));
+        let json = config::default(args, &cgroup::path_of(&id));
         Bundle { id, folder, root, json }
     }
 

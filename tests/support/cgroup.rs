@@ -3,7 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nix::unistd::{AccessFlags, access};
+use nix::unistd::{AccessFlags, access, geteuid};
+
+use super::session::session;
 
 /// Mount points of every cgroup hierarchy, with the super-block options of v1 (`rw,memory`), empty for v2.
 pub fn hierarchies() -> Vec<(PathBuf, String)> {
@@ -60,15 +62,51 @@ pub fn is_v2() -> bool {
 
 /// The mount point of the hierarchy in which `controller` is used, whatever its version.
 pub fn hierarchy_of(controller: &str) -> Option<PathBuf> {
-    let offered = fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").unwrap_or_default();
     let is_builtin = is_v2() && ["freezer", "devices"].contains(&controller);
-    let on_v2 = is_builtin || offered.split_whitespace().any(|name| name == controller);
+    let on_v2 = is_builtin || offered("").split_whitespace().any(|name| name == controller);
     v1(controller).or(on_v2.then(|| PathBuf::from("/sys/fs/cgroup")))
 }
 
-/// Whether there is one, and the caller may make folders in it.
+/// Whether there is one in which the caller may make folders that have the controller.
 pub fn is_writable(controller: &str) -> bool {
-    hierarchy_of(controller).is_some_and(|point| access(&point, AccessFlags::W_OK).is_ok())
+    if !is_v2() {
+        return v1_writable(controller);
+    }
+    // The rules of devices are programs, and those take privilege.
+    let builtin = controller == "freezer" || (controller == "devices" && geteuid().is_root());
+    top().is_some_and(|top| builtin || offered(&top).split_whitespace().any(|name| name == controller))
+}
+
+/// Where the caller may make cgroups, from the mount point: for root, and on version 1, the top (empty). For an ordinary
+/// user on version 2 the folder above his own, if that one is delegated to him.
+pub fn top() -> Option<String> {
+    if geteuid().is_root() || !is_v2() {
+        return Some(String::new());
+    }
+    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let (above, _) = text.trim().strip_prefix("0::")?.rsplit_once('/')?;
+    let procs = Path::new("/sys/fs/cgroup").join(above.trim_start_matches('/')).join("cgroup.procs");
+    access(&procs, AccessFlags::W_OK).is_ok().then(|| above.to_owned())
+}
+
+/// The controllers of the folder `top`.
+pub fn offered(top: &str) -> String {
+    let folder = Path::new("/sys/fs/cgroup").join(top.trim_start_matches('/'));
+    fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default()
+}
+
+/// Whether the kernel limits swap.
+pub fn limits_swap() -> bool {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    match own.trim().strip_prefix("0::/").filter(|_| is_v2()) {
+        Some(own) => Path::new("/sys/fs/cgroup").join(own).join("memory.swap.max").exists(),
+        None => v1("memory").is_some_and(|top| top.join("memory.memsw.limit_in_bytes").exists()),
+    }
+}
+
+/// The `cgroupsPath` of this run's container, or other folder, of that name.
+pub fn path_of(name: &str) -> String {
+    format!("{}/{}/{name}", top().unwrap_or_default(), session().mark)
 }
 
 /// A container's folder in the hierarchy of `controller`, by its `cgroupsPath`.
@@ -97,10 +135,10 @@ pub fn read(controller: &str, cgroups_path: &str, file: &str) -> String {
     text.trim().to_owned()
 }
 
-/// Removes `/MARK` from every hierarchy if no container has left anything in it. What is not empty stays
-/// for the guard to report.
-pub fn remove_empty_parents(mark: &str) {
+/// Removes the folder of this run from every hierarchy if no container has left anything in it. What is not empty
+/// stays for the guard to report.
+pub fn remove_empty_parents() {
     for (point, _) in hierarchies() {
-        let _ = fs::remove_dir(point.join(mark));
+        let _ = fs::remove_dir(point.join(path_of("").trim_matches('/')));
     }
 }

@@ -79,7 +79,7 @@ pub struct Run {
     started: Instant,
 }
 
-/// The longest that any command of the suite may take.
+/// The longest that any command of the suite may take (times [`patience`]).
 pub const LIMIT: Duration = Duration::from_secs(30);
 
 impl Run {
@@ -140,9 +140,10 @@ impl Run {
         self.finish_within(LIMIT)
     }
 
-    /// [`Run::finish`] with a limit of its own.
+    /// [`Run::finish`] with a limit of its own (times [`patience`]).
     #[track_caller]
     pub fn finish_within(mut self, limit: Duration) -> Output {
+        let limit = limit * patience();
         let mut pause = Duration::from_micros(300);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -192,12 +193,18 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
     Run::start_with(command, Stdio::from(file)).finish()
 }
 
-/// Waits until `condition` holds; fails the test, naming `what`, after ten seconds.
+/// How many times longer than on a machine of its own a command may take: `ISOLATE_TEST_PATIENCE`, where a kernel runs as
+/// a program, or a processor is emulated.
+pub fn patience() -> u32 {
+    std::env::var("ISOLATE_TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Waits until `condition` holds; fails the test, naming `what`, after ten seconds (times [`patience`]).
 #[track_caller]
 pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let start = Instant::now();
+    let (start, limit) = (Instant::now(), Duration::from_secs(10) * patience());
     while !condition() {
-        assert!(start.elapsed() < Duration::from_secs(10), "waited ten seconds in vain: {what}");
+        assert!(start.elapsed() < limit, "waited {limit:?} in vain: {what}");
         std::thread::sleep(Duration::from_millis(3));
     }
 }

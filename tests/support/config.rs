@@ -3,6 +3,7 @@
 use nix::unistd::{getegid, geteuid};
 use serde_json::{Value, json};
 
+use super::cgroup;
 use super::need::{find_program, subordinate_ids};
 
 /// podman's default capabilities.
@@ -20,8 +21,8 @@ pub const CAPABILITIES: [&str; 11] = [
     "CAP_SYS_CHROOT",
 ];
 
-/// The config of a bundle whose process is `args`. As an ordinary user it has a user namespace and no
-/// cgroup.
+/// The config of a bundle whose process is `args`. As an ordinary user it has a user namespace, and a cgroup only
+/// where one is delegated to him.
 pub fn default(args: &[&str], cgroups_path: &str) -> Value {
     let mut config = json!({
         "ociVersion": "1.0.2",
@@ -134,7 +135,9 @@ fn adapt_to_ordinary_user(config: &mut Value) {
     add_user_namespace(config);
     let linux = config["linux"].as_object_mut().unwrap();
     linux.remove("resources");
-    linux.remove("cgroupsPath");
+    if !cgroup::is_v2() || cgroup::top().is_none() {
+        linux.remove("cgroupsPath");
+    }
 }
 
 /// The mount of the config at `destination`.
@@ -147,6 +150,15 @@ pub fn mount_at<'a>(config: &'a mut Value, destination: &str) -> &'a mut Value {
 /// Removes the namespace of this type from the config.
 pub fn remove_namespace(config: &mut Value, kind: &str) {
     config["linux"]["namespaces"].as_array_mut().unwrap().retain(|entry| entry["type"] != kind);
+}
+
+/// Leaves the container in the host's pid namespace. An ordinary user may not mount its proc(5), and binds it.
+pub fn share_pid_namespace(config: &mut Value) {
+    remove_namespace(config, "pid");
+    if !geteuid().is_root() {
+        *mount_at(config, "/proc") =
+            json!({"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]});
+    }
 }
 
 /// Makes the namespace of this type a joined one.

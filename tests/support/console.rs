@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::child::Run;
+use super::child::{self, Run};
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg};
@@ -55,7 +55,7 @@ impl DescriptorSocket {
         loop {
             match self.listener.accept() {
                 Ok((stream, _)) => return receive_from(&stream),
-                Err(_) if start.elapsed() < Duration::from_secs(10) => {
+                Err(_) if start.elapsed() < Duration::from_secs(10) * child::patience() => {
                     std::thread::sleep(Duration::from_millis(2));
                 }
                 Err(error) => panic!("nobody connected to the socket: {error}"),
@@ -65,7 +65,7 @@ impl DescriptorSocket {
 }
 
 fn receive_from(stream: &UnixStream) -> Received {
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10) * child::patience())).unwrap();
     let mut bytes = [0u8; 4096];
     let mut space = nix::cmsg_space!([std::os::fd::RawFd; 8]);
     let mut parts = [IoSliceMut::new(&mut bytes)];
@@ -116,7 +116,7 @@ impl Terminal {
         let start = Instant::now();
         while !self.seen.contains(word) {
             assert!(
-                start.elapsed() < Duration::from_secs(10),
+                start.elapsed() < Duration::from_secs(10) * child::patience(),
                 "the terminal never showed {word:?}: {}",
                 self.seen
             );

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::{cgroup, process};
+use super::{cgroup, child, process};
 
 /// What the host looked like.
 pub struct Guard {
@@ -25,7 +25,7 @@ impl Guard {
         let start = Instant::now();
         loop {
             let left = self.difference();
-            if left.is_empty() || start.elapsed() > Duration::from_secs(5) {
+            if left.is_empty() || start.elapsed() > Duration::from_secs(5) * child::patience() {
                 return left;
             }
             std::thread::sleep(Duration::from_millis(50));

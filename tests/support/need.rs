@@ -28,6 +28,10 @@ pub enum Need {
     /// A hierarchy of either version with this controller (`freezer` and `devices` are part of version 2), writable.
     /// Tier `cgroup`.
     Cgroup(&'static str),
+    /// The kernel limits swap. Tier `kernel`.
+    Swap,
+    /// No cgroup that an ordinary user could make folders in. Tier `nocgroup`.
+    NoCgroup,
     /// A systemd that makes units for the caller: process 1 for root, a user manager with a bus for others. Tier
     /// `systemd`.
     Systemd,
@@ -83,9 +87,10 @@ impl Need {
             Need::UserNamespaces => "userns",
             Need::CgroupV1(_) | Need::Cgroup(_) => "cgroup",
             Need::CgroupV2 => "cgroup2",
+            Need::NoCgroup => "nocgroup",
             Need::Systemd => "systemd",
             Need::Program(name) => name,
-            Need::File(_) | Need::Kernel(..) => "kernel",
+            Need::File(_) | Need::Kernel(..) | Need::Swap => "kernel",
             Need::SubordinateIds(_) => "subuid",
             Need::Isolate | Need::Not(..) => "isolate",
         }
@@ -115,6 +120,14 @@ impl Need {
             Need::Cgroup(name) => unless(
                 cgroup::is_writable(name),
                 format!("no writable cgroup hierarchy with the controller {name} is mounted"),
+            ),
+            Need::Swap => unless(
+                cgroup::limits_swap(),
+                "the kernel does not limit swap (CONFIG_SWAP, swapaccount)".into(),
+            ),
+            Need::NoCgroup => unless(
+                !cgroup::is_writable("memory"),
+                "a cgroup is delegated to the caller, and this is about the lack of one".into(),
             ),
             Need::Systemd => unless(
                 has_systemd(),

@@ -70,7 +70,7 @@ pub fn open() {
 /// Removes what the run itself has made: its folder, and its empty parent cgroups.
 pub fn close() {
     let session = session();
-    super::cgroup::remove_empty_parents(&session.mark);
+    super::cgroup::remove_empty_parents();
     if let Err(error) = fs::remove_dir_all(&session.folder) {
         println!("warning: {}: {error}", session.folder.display());
     }
