@@ -90,6 +90,12 @@ impl Error {
         self
     }
 
+    /// Adds words to the reason, after a space: `… (possibly OOM-killed)`.
+    pub fn followed_by(mut self, words: impl fmt::Display) -> Error {
+        self.0.why = format!("{} {words}", self.0.why);
+        self
+    }
+
     /// Says where: a JSON path of the config (`mounts[3] /data`), or a file and line. The innermost wins.
     pub fn at(mut self, place: impl Into<String>) -> Error {
         self.0.place.get_or_insert_with(|| place.into());

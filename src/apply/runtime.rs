@@ -392,15 +392,16 @@ impl Runtime<'_> {
     /// The child ended without a word: say how, and whether its memory limit did it.
     fn child_died(&self) -> Error {
         let Some(made) = &self.made else { return Error::new("the child died") };
-        if made.cgroup.oom_kills() > 0 {
+        let is_visit = self.work.container.is_some();
+        // A container that stands may have had OOMs before; whoever asked for the visit has counted them.
+        if !is_visit && made.cgroup.oom_kills() > 0 {
             return Error::new("container init was OOM-killed (memory limit too low?)")
                 .hint("raise linux.resources.memory.limit");
         }
+        let who = if is_visit { "the new process" } else { "the container's init" };
         match pidfd::wait(&made.pidfd) {
-            Ok(Exit::Signal(signal)) => {
-                Error::new(format!("the container's init was ended by signal {signal}"))
-            }
-            Ok(exit) => Error::new(format!("the container's init ended with code {}", exit.code())),
+            Ok(Exit::Signal(signal)) => Error::new(format!("{who} was ended by signal {signal}")),
+            Ok(exit) => Error::new(format!("{who} ended with code {}", exit.code())),
             Err(error) => error,
         }
     }

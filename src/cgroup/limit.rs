@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
 use super::group::{Check, Group, How, WhenMissing, Write};
-use super::{OpenGroup, device_filter, files, systemd};
+use super::{OpenGroup, device_filter, files};
 use crate::error::{Call, Error, Kind, Result};
 
 /// Writes the values in order, then the device rules.
@@ -17,10 +17,6 @@ use crate::error::{Call, Error, Kind, Result};
 /// it; values before it stay written.
 pub fn limit(open: &OpenGroup, group: &Group) -> Result<()> {
     group.checks.iter().try_for_each(|check| refuse(open, check))?;
-    // A unit that was started with its properties has them; one that stands is told, so that it keeps the new ones.
-    if let Some(unit) = group.unit.as_ref().filter(|unit| unit.slice.is_empty()) {
-        systemd::set(unit)?;
-    }
     let mut writer = Writer { open, group, files: Vec::new() };
     let mut again = Vec::new();
     for write in &group.writes {

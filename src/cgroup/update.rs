@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::group::{Group, WhenMissing, Write};
 use super::layout::Version;
-use super::{Cgroup, OpenGroup, files, limit, make, restore};
+use super::{Cgroup, OpenGroup, files, limit, make, restore, systemd};
 use crate::error::{Call, Error, Kind, Result};
 
 /// How often what is left to take back is tried: values that depend on each other go back in some order.
@@ -65,6 +65,39 @@ impl Cgroup {
         result
     }
 
+    /// Tells the service manager of the values that the files have by now, so that it keeps them; then they are
+    /// written once more, since it rounds. The last act of an update: what a file refuses never gets here, and a
+    /// manager that refuses has changed nothing.
+    ///
+    /// # Errors
+    /// When it refuses, or does not answer in time.
+    pub fn tell_manager(&self, groups: &[Group]) -> Result<()> {
+        for (index, group) in &self.pairs(groups)? {
+            if let Some(unit) = &group.unit {
+                systemd::set(unit)?;
+                let files = Group { checks: Vec::new(), devices: Vec::new(), ..group.clone() };
+                limit(&self.groups[*index], &files)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings back what no file shows, from the limits as they were compiled before: the device program of v2, and on
+    /// v1 the exceptions of a cgroup in which everything else is allowed. `after` is the update that is taken back.
+    ///
+    /// # Errors
+    /// When the kernel refuses what it took before.
+    pub fn reinstate_devices(&self, former: &[Group], after: &[Group]) -> Result<()> {
+        let changed = |dir: &PathBuf| after.iter().any(|group| group.dir == *dir && has_devices(group));
+        let former: Vec<Group> =
+            former.iter().filter(|group| changed(&group.dir)).map(only_devices).collect();
+        let pairs = self.pairs(&former)?;
+        let frozen = self.hold_still(&pairs)?;
+        let result = pairs.iter().try_for_each(|(index, group)| limit(&self.groups[*index], group));
+        frozen.map_or(Ok(()), Cgroup::thaw)?;
+        result
+    }
+
     /// Each group with the index of its open folder.
     fn pairs(&self, groups: &[Group]) -> Result<Vec<(usize, Group)>> {
         let pair = |group: &Group| {
@@ -89,9 +122,8 @@ impl Cgroup {
 
     /// Device rules begin with the denial of everything: nobody may run into that on the way.
     fn hold_still(&self, pairs: &[(usize, Group)]) -> Result<Option<&Cgroup>> {
-        let is_device = |write: &Write| restore::DEVICE_FILES.contains(&write.file.as_str());
-        let has_devices = pairs.iter().any(|(_, group)| group.writes.iter().any(is_device));
-        if !has_devices || self.is_frozen()? {
+        let has_rules = pairs.iter().any(|(_, group)| group.writes.iter().any(is_device));
+        if !has_rules || self.is_frozen()? {
             return Ok(None);
         }
         match self.freeze() {
@@ -100,6 +132,19 @@ impl Cgroup {
             Err(error) => Err(error),
         }
     }
+}
+
+fn is_device(write: &Write) -> bool {
+    restore::DEVICE_FILES.contains(&write.file.as_str())
+}
+
+fn has_devices(group: &Group) -> bool {
+    !group.devices.is_empty() || group.writes.iter().any(is_device)
+}
+
+fn only_devices(group: &Group) -> Group {
+    let writes = group.writes.iter().filter(|write| is_device(write)).cloned().collect();
+    Group { writes, checks: Vec::new(), unit: None, ..group.clone() }
 }
 
 /// A controller that was not switched on for the container when it was made.
@@ -133,7 +178,6 @@ fn keep(open: &OpenGroup, file: &str, value: &str) -> Option<Kept> {
 
 /// Device rules that say what holds already are left out.
 fn drop_same_devices(open: &OpenGroup, group: &mut Group) {
-    let is_device = |write: &Write| restore::DEVICE_FILES.contains(&write.file.as_str());
     let rules: Vec<(&str, &str)> = group
         .writes
         .iter()

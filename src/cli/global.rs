@@ -107,8 +107,10 @@ fn from_matches(matches: &ArgMatches, rest: Vec<OsString>) -> Result<Global> {
 }
 
 fn runtime(matches: &ArgMatches) -> Result<Runtime> {
+    let root = root(matches)?;
     Ok(Runtime {
-        root: root(matches)?,
+        is_default_root: !matches.contains_id("root") || root == default_root(&Caller::probe()),
+        root,
         cgroup_manager: cgroup_manager(matches)?,
         rootless: rootless(arg::text(matches, "rootless").as_deref())?,
     })

@@ -260,8 +260,16 @@ fn compile(
         env: kept.1,
         notify,
         cgroups: runtime.cgroup_manager != CgroupManager::Disabled,
+        cgroup_parent: (!runtime.is_default_root).then(|| name_of_root(&runtime.root)),
     };
     plan::compile(spec, bundle, &options, host)
+}
+
+/// A short name for a state root, always the same.
+fn name_of_root(root: &Path) -> String {
+    use sha2::{Digest, Sha256};
+    let digest = Sha256::digest(root.as_os_str().as_encoded_bytes());
+    digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Capabilities that the runtime does not have cannot be given to anybody; in a new user namespace it has all.

@@ -43,15 +43,26 @@ pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Resul
     check_terminal_rules(terminal, options.console_socket.as_deref(), attachment).doing(doing)?;
     let plan = compile(id, &spec, &saved, &process, options, attachment).doing(doing)?;
     drop(folder);
+    let cgroup = Cgroup::open(&saved.cgroups).doing(doing)?;
+    let kills = cgroup.oom_kills();
+    // Somebody in the cgroup was ended since: it may have been the new process.
+    let explain = |error: Error| match cgroup.oom_kills() > kills {
+        true => error.followed_by("(possibly OOM-killed)"),
+        false => error,
+    };
+    carry_out(&plan, &saved, options).map_err(explain).doing(doing)
+}
+
+fn carry_out(plan: &Plan, saved: &Saved, options: &ExecOptions) -> Result<i32> {
     if options.detach {
-        let made = join(&plan, &saved, options, None).doing(doing)?;
-        made.wait_for_exec().and_then(|()| refuse_dead(made.pid, None)).doing(doing)?;
+        let made = join(plan, saved, options, None)?;
+        made.wait_for_exec().and_then(|()| refuse_dead(made.pid, None))?;
         return Ok(0);
     }
     let subreaper = if options.no_subreaper { Subreaper::No } else { Subreaper::Yes };
-    let signals = Signals::block_early(subreaper).doing(doing)?;
-    let made = join(&plan, &saved, options, Some(&signals)).doing(doing)?;
-    wait(made, &signals).doing(doing)
+    let signals = Signals::block_early(subreaper)?;
+    let made = join(plan, saved, options, Some(&signals))?;
+    wait(made, &signals)
 }
 
 fn wait(mut made: Made, signals: &Signals) -> Result<i32> {
@@ -204,6 +215,7 @@ fn compile(
         env,
         notify: None,
         cgroups: !saved.cgroups.is_empty(),
+        cgroup_parent: None,
     };
     plan::compile_exec(process, spec, &namespaces_to_join(saved)?, &options, &probe::probe()?)
 }

@@ -47,6 +47,8 @@ pub use update::update;
 pub struct Runtime {
     /// The folder of states (`--root`), absolute.
     pub root: PathBuf,
+    /// Whether that is where it is without `--root`.
+    pub is_default_root: bool,
     /// How cgroups are made.
     pub cgroup_manager: CgroupManager,
     /// `--rootless`: `None` lets the host decide.

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use super::create::open_locked;
 use super::query::{read, status};
 use super::{Runtime, Status};
-use crate::cgroup::{Before, Cgroup};
+use crate::cgroup::{Before, Cgroup, Group};
 use crate::error::{Error, Explain, Kind, Result};
-use crate::host::probe;
+use crate::host::{Host, probe};
 use crate::ids::ContainerId;
 use crate::log;
 use crate::oci::resources;
@@ -23,6 +23,21 @@ const UNDER_WAY: &str = "update";
 struct UnderWay {
     before: Before,
     resources: Option<Value>,
+    /// What was asked for; absent in records of older versions.
+    #[serde(default)]
+    asked: Option<Value>,
+}
+
+/// An update on its way.
+struct Change<'a> {
+    folder: &'a Folder,
+    cgroup: &'a Cgroup,
+    plan: &'a CgroupPlan,
+    /// The limits before it, compiled.
+    former: Vec<Group>,
+    old: &'a Saved,
+    new: &'a Saved,
+    asked: &'a Value,
 }
 
 /// Changes the limits to what `asked` (the JSON of an OCI `resources` object) says; what it does not name
@@ -45,7 +60,8 @@ fn change(folder: &Folder, mut asked: Value) -> Result<()> {
     let before = known(folder, &saved)?;
     resources::complete(&mut asked, &before);
     let typed = resources::check(&asked)?;
-    let plan = compile_update(&typed, &saved.cgroups, &probe::probe()?);
+    let host = probe::probe()?;
+    let plan = compile_update(&typed, &saved.cgroups, &host);
     let plan = plan.hint(|| match saved.cgroups.is_empty() {
         true => "the container was made without a cgroup of its own: its user needs a delegated cgroup v2",
         false => "the container has only the cgroups that it was given when it was made",
@@ -53,22 +69,53 @@ fn change(folder: &Folder, mut asked: Value) -> Result<()> {
     plan.warnings.iter().for_each(log::warning);
     let cgroup = Cgroup::open(&saved.cgroups)?;
     let merged = Saved { resources: Some(resources::merge(&before, &asked)), ..saved.clone() };
-    let result = carry_out(folder, &plan, &cgroup, &saved, &merged);
+    let former = former(&before, &saved, &host);
+    let change =
+        Change { folder, cgroup: &cgroup, plan: &plan, former, old: &saved, new: &merged, asked: &asked };
+    let result = change.carry_out();
     folder.unlink(UNDER_WAY)?;
     result
 }
 
-fn carry_out(folder: &Folder, plan: &CgroupPlan, cgroup: &Cgroup, old: &Saved, new: &Saved) -> Result<()> {
-    let write_down = |before: &Before| {
-        let record = UnderWay { before: before.clone(), resources: old.resources.clone() };
+/// The limits as they are known, compiled. Where that fails (another host's, or an older version's) there is nothing
+/// to go back to but what the files say.
+fn former(known: &Value, saved: &Saved, host: &Host) -> Vec<Group> {
+    let mut known = known.clone();
+    if known.get("devices").and_then(Value::as_array).is_none_or(Vec::is_empty) {
+        // What a container without rules of its own has.
+        known["devices"] = json!([{"allow": false, "access": "rwm"}]);
+    }
+    let compiled = resources::check(&known).and_then(|typed| compile_update(&typed, &saved.cgroups, host));
+    compiled.map(|plan| plan.groups).unwrap_or_default()
+}
+
+impl Change<'_> {
+    fn carry_out(&self) -> Result<()> {
+        let before = self.cgroup.update(&self.plan.groups, |before| self.write_down(before));
+        let before = match before {
+            Ok(before) => before,
+            Err(error) => return Err(self.with_devices_back(error)),
+        };
+        let made = self.new.write(self.folder).and_then(|()| self.cgroup.tell_manager(&self.plan.groups));
+        made.map_err(|error| match before.restore(self.cgroup).and_then(|()| self.old.write(self.folder)) {
+            Ok(()) => self.with_devices_back(error),
+            Err(left) => self.with_devices_back(error.because(left)),
+        })
+    }
+
+    fn write_down(&self, before: &Before) -> Result<()> {
+        let (resources, asked) = (self.old.resources.clone(), Some(self.asked.clone()));
+        let record = UnderWay { before: before.clone(), resources, asked };
         let record = serde_json::to_vec(&record).map_err(|error| Error::new(error.to_string()))?;
-        folder.write(UNDER_WAY, &record)
-    };
-    let before = cgroup.update(&plan.groups, write_down)?;
-    new.write(folder).map_err(|error| match before.restore(cgroup) {
-        Ok(()) => error,
-        Err(left) => error.because(left),
-    })
+        self.folder.write(UNDER_WAY, &record)
+    }
+
+    fn with_devices_back(&self, error: Error) -> Error {
+        match self.cgroup.reinstate_devices(&self.former, &self.plan.groups) {
+            Ok(()) => error,
+            Err(left) => error.because(format!("and the former device rules could not be restored: {left}")),
+        }
+    }
 }
 
 /// The container's folder, locked, with no update half done in it.
@@ -88,10 +135,24 @@ fn settle(folder: &Folder) -> Result<()> {
     // Written by rename: a record that cannot be read is none of ours.
     let record: UnderWay = serde_json::from_slice(&record)
         .map_err(|error| Error::new(format!("the record of an update is damaged: {error}")))?;
-    record.before.restore(&Cgroup::open(&saved.cgroups)?).doing(|| "an earlier update was cut short")?;
-    Saved { resources: record.resources, ..saved }.write(folder)?;
+    let cgroup = Cgroup::open(&saved.cgroups)?;
+    record.before.restore(&cgroup).doing(|| "an earlier update was cut short")?;
+    let saved = Saved { resources: record.resources, ..saved };
+    saved.write(folder)?;
+    reinstate(folder, &saved, &cgroup, record.asked.as_ref()).doing(|| "an earlier update was cut short")?;
     log::warning("an earlier update was cut short: the limits are again what they were before it");
     folder.unlink(UNDER_WAY)
+}
+
+/// What the files do not show: device rules, and what a service manager was told.
+fn reinstate(folder: &Folder, saved: &Saved, cgroup: &Cgroup, asked: Option<&Value>) -> Result<()> {
+    let host = probe::probe()?;
+    let former = former(&known(folder, saved)?, saved, &host);
+    if let Some(asked) = asked {
+        let after = compile_update(&resources::check(asked)?, &saved.cgroups, &host)?;
+        cgroup.reinstate_devices(&former, &after.groups)?;
+    }
+    cgroup.tell_manager(&former)
 }
 
 /// What the container's limits are: those of its last update, or of its config.

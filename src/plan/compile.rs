@@ -38,6 +38,9 @@ pub struct Options {
     pub notify: Option<PathBuf>,
     /// False for `--cgroup-manager disabled`: the container stays in the caller's cgroup.
     pub cgroups: bool,
+    /// A folder below `isolate` for cgroups without a path of the config's: of two state roots each may have a
+    /// container of the same name. `None` for the default root.
+    pub cgroup_parent: Option<String>,
 }
 
 /// When the program starts.
@@ -224,6 +227,13 @@ fn cgroups(plan: &mut Plan, spec: &Spec, options: &Options, host: &Host) -> Resu
     let linux = spec.linux().as_ref();
     let resources = linux.and_then(|linux| linux.resources().as_ref());
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    let path = path.filter(|path| !path.as_os_str().is_empty());
+    let chosen = options.cgroup_parent.as_ref().filter(|_| path.is_none() && host.systemd.is_none());
+    let chosen = chosen.map(|parent| {
+        let base = if host.privileged { "/isolate" } else { "isolate" };
+        Path::new(base).join(parent).join(options.id.as_str())
+    });
+    let path = path.or(chosen.as_deref());
     let groups = cgroup::compile(resources, path, spec.annotations().as_ref(), &options.id, host)?;
     plan.warnings.extend(groups.warnings.iter().cloned());
     Ok(groups)

@@ -23,6 +23,7 @@ fn planned(host: &Host, change: impl Fn(&mut Value)) -> Result<Plan, String> {
         env: Vec::new(),
         notify: None,
         cgroups: false,
+        cgroup_parent: None,
     };
     compile(&spec, std::path::Path::new("/bundle"), &options, host).map_err(|error| error.to_string())
 }

@@ -5,7 +5,7 @@ use std::fs;
 
 use serde_json::json;
 
-use crate::support::child::eventually;
+use crate::support::child::{self, eventually};
 use crate::support::*;
 use crate::tests;
 
@@ -13,6 +13,7 @@ tests![
     the_container_is_in_its_cgroup_of_every_controller needs [Need::Cgroup("memory")],
     the_container_is_in_its_cgroup_before_create_returns needs [Need::Cgroup("memory")],
     without_a_path_the_runtime_chooses_one needs [Need::Cgroup("memory")],
+    containers_of_two_state_roots_may_have_one_name needs [Need::Root, Need::Cgroup("pids"), Need::Isolate],
     a_relative_path_is_below_what_the_runtime_chooses needs [Need::Cgroup("memory")],
     a_path_that_climbs_stays_below_the_root needs [Need::Cgroup("memory")],
     delete_removes_the_cgroup needs [Need::Cgroup("memory")],
@@ -320,4 +321,19 @@ fn limits_given_as_zero_are_no_limits() {
     let unlimited = fs::read_to_string(cgroup::v1("memory").unwrap().join("memory.limit_in_bytes")).unwrap();
     assert_eq!(container.cgroup("memory", "memory.limit_in_bytes"), unlimited.trim());
     assert_eq!(container.cgroup("cpu", "cpu.cfs_quota_us"), "-1");
+}
+
+/// Deleting the one must not end what the other has under the same name.
+fn containers_of_two_state_roots_may_have_one_name() {
+    let container = Bundle::sleeper().unset("/linux/cgroupsPath").start();
+    let root = container.bundle.folder.join("other-state");
+    let other = |arguments: &[&str]| child::run(session().command(&root).args(arguments));
+    other(&["create", "--bundle", container.bundle.folder.to_str().unwrap(), container.id()]).ok();
+    other(&["start", container.id()]).ok();
+    let state = other(&["state", container.id()]).ok().json();
+    let pid = state["pid"].as_i64().unwrap() as i32;
+    assert_ne!(cgroup::of_process(pid, "pids"), cgroup::of_process(container.pid(), "pids"));
+    container.delete_by_force().ok();
+    assert_eq!(other(&["state", container.id()]).ok().json()["status"], "running");
+    other(&["delete", "--force", container.id()]).ok();
 }

@@ -11,6 +11,7 @@ use crate::tests;
 tests![
     exec_gives_the_exit_code_and_the_output_of_the_program,
     exec_gives_128_plus_the_signal,
+    a_program_that_memory_has_no_room_for_is_said_to_be_killed needs [Need::CgroupV1("memory")],
     exec_passes_standard_input_through,
     exec_is_in_every_namespace_of_the_container,
     exec_is_in_every_cgroup_of_the_container needs [Need::Root],
@@ -321,4 +322,21 @@ fn exec_sees_the_mounts_of_the_container() {
 fn exec_refuses_an_empty_command() {
     let container = Bundle::sleeper().start();
     assert!(container.exec(&[]).code != 0);
+}
+
+/// Engines look for these words, and tell their user to raise the limit.
+fn a_program_that_memory_has_no_room_for_is_said_to_be_killed() {
+    let container = Bundle::sleeper().limit("memory", json!({"limit": 64 << 20})).start();
+    let folder = cgroup::folder("memory", &container.bundle.cgroups_path());
+    // What is in use now, and not a page more.
+    let is_full = || {
+        let usage = fs::read_to_string(folder.join("memory.usage_in_bytes")).unwrap();
+        fs::write(folder.join("memory.limit_in_bytes"), usage.trim()).is_ok()
+    };
+    eventually("the container is full", is_full);
+    // More than the kernel keeps in stock for each processor: the new program begins with a copy of it.
+    let variables: Vec<String> = (0..15).map(|index| format!("--env=V{index}={}", "x".repeat(100_000))).collect();
+    let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
+    let output = container.exec_with(&variables, &["/bin/true"]);
+    assert!(output.code == 255 && output.stderr.contains("(possibly OOM-killed)"), "{} {}", output.code, output.stderr);
 }

@@ -32,6 +32,9 @@ tests![
     device_rules_that_hold_already_are_left_alone needs [Need::CgroupV1("devices"), Need::Isolate],
     new_device_rules_replace_the_old_ones needs [Need::CgroupV1("devices"), Need::Isolate],
     new_device_rules_take_effect_at_once needs [Need::Cgroup("devices"), Need::File("/dev/fuse"), Need::Isolate],
+    a_refused_update_leaves_the_devices_as_they_were
+        needs [Need::Root, Need::CgroupV1("devices"), Need::CgroupV1("cpuset"), Need::Isolate],
+    an_update_whose_state_cannot_be_written_changes_nothing needs [Need::Root, Need::CgroupV1("pids"), Need::Isolate],
     updates_at_the_same_time_never_mix needs [Need::Cgroup("memory"), Need::Cgroup("cpu"), Need::Isolate],
     an_update_that_was_killed_leaves_nothing_half_done
         needs [Need::Cgroup("memory"), Need::Cgroup("cpu"), Need::Isolate],
@@ -344,6 +347,42 @@ fn new_device_rules_take_effect_at_once() {
     assert_eq!(container.exec(&["/bin/sh", "-c", script, "allowed"]).text(), "opened\nnull");
     update_by(&container, &json!({"devices": fuse(false)})).ok();
     assert_eq!(container.exec(&["/bin/sh", "-c", script, "denied"]).text(), "null");
+}
+
+/// The list of a cgroup in which all is allowed does not show what is excepted.
+fn a_refused_update_leaves_the_devices_as_they_were() {
+    let rules = json!([{"allow": true, "access": "rwm"}, {"allow": false, "type": "c", "major": 10, "minor": 229, "access": "rw"}]);
+    let node = json!([{"path": "/dev/except", "type": "c", "major": 10, "minor": 229, "fileMode": 438}]);
+    let container = Bundle::sleeper().limit("devices", rules).set("/linux/devices", node).start();
+    let is_denied = || {
+        let output = container.exec(&["/bin/sh", "-c", ": < /dev/except"]);
+        output.code != 0 && output.stderr.contains("Operation not permitted")
+    };
+    assert!(is_denied());
+    let new = json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
+    update_by(&container, &json!({"devices": new, "cpu": {"cpus": "4095"}})).fails(1, &["linux.resources.cpu.cpus"]);
+    assert!(is_denied(), "{}", container.cgroup("devices", "devices.list"));
+    assert_eq!(container.cgroup("devices", "devices.list"), "a *:* rwm");
+    update_by(&container, &json!({"devices": new})).ok();
+    assert!(!is_denied());
+    assert_eq!(container.status(), "running");
+}
+
+/// The folder of the state takes no new file: a mount of it that is read-only stands for a full disk.
+fn an_update_whose_state_cannot_be_written_changes_nothing() {
+    let container = Bundle::sleeper().limit("pids", json!({"limit": 50})).start();
+    let folder = container.bundle.root.join(container.id());
+    let mount = |arguments: &[&str]| {
+        child::run(std::process::Command::new("mount").args(arguments).arg(&folder)).ok();
+    };
+    mount(&["--bind", folder.to_str().unwrap()]);
+    mount(&["-o", "remount,bind,ro"]);
+    let output = update(&container, &["--pids-limit", "77"]);
+    child::run(std::process::Command::new("umount").arg("-l").arg(&folder)).ok();
+    output.fails(1, &["EROFS"]);
+    assert_eq!(container.cgroup("pids", "pids.max"), "50");
+    update(&container, &["--pids-limit", "77"]).ok();
+    assert_eq!(container.cgroup("pids", "pids.max"), "77");
 }
 
 /// Two complete sets of limits, and a third that is refused at its last file; why it is.
