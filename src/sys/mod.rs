@@ -12,6 +12,7 @@ pub mod clone;
 pub mod ebpf;
 pub mod executable;
 pub mod file;
+pub mod loop_device;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

@@ -9,6 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::log;
 use crate::tenant::backing;
 use crate::tenant::config::Config;
+use crate::tenant::disk;
 use crate::tenant::estate::{Estate, Tenant};
 use crate::tenant::keys::{Counts, KEYS, Key, find_key};
 use crate::tenant::look;
@@ -86,6 +87,7 @@ pub fn adjust(estate: &Estate, name: &Name, order: &Order) -> Result<Vec<Change>
     config.check().map_err(|error| error.code(21))?;
     let running = look::status(estate, name)? != Status::Stopped;
     check_lasting(order, &keys, running)?;
+    check_disk(&tenant, &config)?;
     let limits: Vec<&str> =
         keys.iter().filter(|key| key.counts == Counts::Live).map(|key| key.name).collect();
     let (asked, lifted) =
@@ -103,13 +105,11 @@ pub fn adjust(estate: &Estate, name: &Name, order: &Order) -> Result<Vec<Change>
             false => Ok(()),
         };
         apply(&asked)?;
+        let free = || if running { Ok(()) } else { disk::wait_until_free(&tenant.folder) };
+        free().and_then(|()| grow(&tenant, &config)).inspect_err(|_| take_back(apply(&lifted)))?;
         if order.lasting == Lasting::Kept {
             let changed = Tenant { config: config.clone(), ..tenant.clone() };
-            estate.save(&changed).inspect_err(|_| {
-                if let Err(left) = apply(&lifted) {
-                    log::warning(left.doing("the limits could not be brought back"));
-                }
-            })?;
+            estate.save(&changed).inspect_err(|_| take_back(apply(&lifted)))?;
         }
     }
     let change = |key: &&'static Key| Change {
@@ -122,10 +122,37 @@ pub fn adjust(estate: &Estate, name: &Name, order: &Order) -> Result<Vec<Change>
     Ok(keys.iter().map(change).collect())
 }
 
+fn take_back(result: Result<()>) {
+    if let Err(left) = result {
+        log::warning(left.doing("the limits could not be brought back"));
+    }
+}
+
+/// Last, since it cannot be taken back.
+fn grow(tenant: &Tenant, config: &Config) -> Result<()> {
+    match (tenant.config.disk.fs, tenant.config.disk.size, config.disk.size) {
+        (Some(fs), Some(old), Some(new)) if new.0 > old.0 => {
+            disk::grow(&tenant.folder, fs, old.0, new.0).map_err(|error| error.at("disk"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_disk(tenant: &Tenant, config: &Config) -> Result<()> {
+    match tenant.config.disk.size.zip(config.disk.size) {
+        Some((old, new)) if new.0 < old.0 => {
+            Err(Error::new(format!("disk: it has {}, and can only grow", String::from(old)))
+                .hint("make a tenant with a smaller disk and copy what is to be kept")
+                .code(21))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn state(counts: Counts, running: bool) -> &'static str {
     match counts {
         _ if !running => "saved",
-        Counts::Live => "applied",
+        Counts::Live | Counts::Grows => "applied",
         Counts::Written => "saved",
         Counts::NextStart => "next-start",
     }
@@ -167,16 +194,17 @@ fn check_lasting(order: &Order, keys: &[&Key], running: bool) -> Result<()> {
 
 fn resources(estate: &Estate, tenant: &Tenant, config: &Config, limits: &[&str]) -> Result<Value> {
     let online = backing::online_cpus();
-    let place = Place { online: &online, ..estate.place(backing::device(&tenant.folder)) };
+    let place = Place { online: &online, ..estate.place(backing::of_tenant(&tenant.config, &tenant.folder)) };
     resources::changed(&config.limits, limits, &place).map(Value::Object)
 }
 
-/// What cannot be given back in time is the page cache least of all.
+/// The page cache of files can be given back in time, that of tmpfs cannot.
 fn check_memory(estate: &Estate, name: &Name, config: &Config, limits: &[&str]) -> Result<()> {
     let Some(ram) = config.limits.ram.filter(|_| limits.contains(&"ram")) else { return Ok(()) };
     let usage = container::statistics(&estate.runtime, &estate.container(name)?)?;
     let Some(memory) = usage.cgroup.and_then(|statistics| statistics.memory) else { return Ok(()) };
-    let used = memory.usage.usage.saturating_sub(memory.cache);
+    let shared = memory.raw.get("shmem").copied().unwrap_or(0);
+    let used = memory.usage.usage.saturating_sub(memory.cache.saturating_sub(shared));
     match used > ram.0 {
         true => Err(Error::new(format!(
             "it uses {} MiB of memory, more than ram {}",

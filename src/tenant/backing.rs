@@ -3,6 +3,8 @@
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::tenant::config::{Config, DiskKind};
+use crate::tenant::disk;
 use crate::tenant::resources::Device;
 
 /// The whole disk that the file system of `folder` is on: the kernel limits no partition by itself. `None` for file
@@ -21,6 +23,16 @@ pub fn device(folder: &Path) -> Option<Device> {
     let text = std::fs::read_to_string(place.parent()?.join("dev")).ok()?;
     let (major, minor) = text.trim().split_once(':')?;
     Some(Device { major: major.parse().ok()?, minor: minor.parse().ok()? })
+}
+
+/// The device that limits on I/O of a tenant are about: that of its image, which before it stands is any loop device.
+pub fn of_tenant(config: &Config, folder: &Path) -> Option<Device> {
+    match config.disk.kind {
+        DiskKind::Dir => device(folder),
+        DiskKind::Image => {
+            disk::standing(folder).map(|(_, device)| device).or(Some(Device { major: 7, minor: 0 }))
+        }
+    }
 }
 
 /// The CPUs there are, as the kernel lists them; empty when it does not say.

@@ -11,8 +11,9 @@ use crate::error::{Error, Kind, Result};
 use crate::sys::time;
 use crate::tenant::allowance::Limits;
 use crate::tenant::backing;
-use crate::tenant::config::{Admin, Boot, Config, Disk, FORMAT, Mode, System, TemplateRef};
+use crate::tenant::config::{Admin, Boot, Config, Disk, DiskKind, FORMAT, Mode, System, TemplateRef};
 use crate::tenant::death;
+use crate::tenant::disk;
 use crate::tenant::estate::{Estate, Tenant};
 use crate::tenant::identity;
 use crate::tenant::layers;
@@ -54,15 +55,15 @@ pub struct Order<'a> {
 pub fn create(estate: &Estate, order: &Order<'_>) -> Result<Tenant> {
     estate.make()?;
     let (template, _) = stock::find(estate, order.template)?;
-    let mut config = configure(estate, order, &template)?;
+    let config = configure(estate, order, &template)?;
     check(estate, &config)?;
     let folder = estate.folder(order.name);
     let _lock = claim(estate, order.name, &folder)?;
-    let made = fill(estate, order.name, &folder, &mut config);
-    made.inspect_err(|_| {
-        if let Err(left) = death::remove_folder(estate, &folder) {
-            crate::log::warning(left.doing("after the failure something was left"));
+    fill(estate, order.name, &folder, config, |tenant| {
+        if let Some(size) = tenant.config.disk.size {
+            tenant.config.disk.fs = Some(disk::make(&tenant.folder, size.0)?);
         }
+        offline::change(estate, tenant, |root| identity::write(&tenant.config, &tenant.name, root))
     })
 }
 
@@ -81,7 +82,11 @@ fn configure(estate: &Estate, order: &Order<'_>, template: &Imported) -> Result<
         disk: Disk::default(),
         admin: Admin::default(),
     };
-    order.settings.iter().try_fold(config, |config, (key, value)| config.with(key, value))
+    let mut config = order.settings.iter().try_fold(config, |config, (key, value)| config.put(key, value))?;
+    if config.disk.size.is_some() {
+        config.disk.kind = DiskKind::Image;
+    }
+    config.check().map_err(|error| error.code(21)).map(|()| config)
 }
 
 /// Where the host can hold it.
@@ -109,14 +114,29 @@ fn boot(order: &Order<'_>, template: &Imported) -> Result<Boot> {
 }
 
 /// What can be told before anything is made.
-fn check(estate: &Estate, config: &Config) -> Result<()> {
-    resources::all(&config.limits, &estate.place(backing::device(&estate.tenants()))).map(drop)?;
+/// Whether this machine can hold a tenant with these settings.
+///
+/// # Errors
+/// Exit code 21 with the setting.
+pub(super) fn check(estate: &Estate, config: &Config) -> Result<()> {
+    if config.disk.kind == DiskKind::Image && !estate.host.privileged {
+        return Err(Error::new("a disk with a size is a loop device, which only root can make")
+            .at("disk")
+            .hint("without disk the files are kept in a folder, with no limit of their own")
+            .kind(Kind::Unsupported)
+            .code(21));
+    }
+    let device = backing::of_tenant(config, &estate.tenants());
+    resources::all(&config.limits, &estate.place(device)).map(drop)?;
     // Reads back what would be written, so that every rule of the file holds.
     crate::tenant::config::parse(&config.render()?, "the settings").map_err(|error| error.code(21)).map(drop)
 }
 
 /// Takes the name: the folder, locked.
-fn claim(estate: &Estate, name: &Name, folder: &Path) -> Result<lock::Lock> {
+///
+/// # Errors
+/// Exit code 44 when the name is taken.
+pub(super) fn claim(estate: &Estate, name: &Name, folder: &Path) -> Result<lock::Lock> {
     for _ in 0..10 {
         // Everybody may pass, so that root inside reaches its root; what is in it says who may read.
         let mode = if estate.host.privileged { 0o711 } else { 0o700 };
@@ -139,17 +159,35 @@ fn claim(estate: &Estate, name: &Name, folder: &Path) -> Result<lock::Lock> {
     Err(Error::new(format!("others make and remove {folder:?} all the time")).kind(Kind::Busy).code(9))
 }
 
-fn fill(estate: &Estate, name: &Name, folder: &Path, config: &mut Config) -> Result<Tenant> {
-    layers::make_folders(folder)?;
+/// Makes the folder a tenant: its disk and files by `work`, a range of ids, its settings. Nothing is left of a failure.
+///
+/// # Errors
+/// Those of `work`, or the call that failed.
+pub(super) fn fill(
+    estate: &Estate,
+    name: &Name,
+    folder: &Path,
+    config: Config,
+    work: impl FnOnce(&mut Tenant) -> Result<()>,
+) -> Result<Tenant> {
+    let mut tenant = Tenant { name: name.clone(), folder: folder.to_owned(), config };
+    let made = layers::make_folders(folder, tenant.config.disk.kind)
+        .and_then(|()| work(&mut tenant))
+        .and_then(|()| settle_down(estate, &mut tenant));
+    made.map(|()| tenant).inspect_err(|_| {
+        if let Err(left) = death::remove_folder(estate, folder) {
+            crate::log::warning(left.doing("after the failure something was left"));
+        }
+    })
+}
+
+fn settle_down(estate: &Estate, tenant: &mut Tenant) -> Result<()> {
     // Held until the range is written down.
     let _ids = lock::take(&estate.tenants(), "create", lock::WAIT)?;
     if estate.host.privileged {
-        config.first_id = Some(free_range(estate)?);
+        tenant.config.first_id = Some(free_range(estate)?);
     }
-    let tenant = Tenant { name: name.clone(), folder: folder.to_owned(), config: config.clone() };
-    offline::change(estate, &tenant, |root| identity::write(config, name, root))?;
-    estate.save(&tenant)?;
-    Ok(tenant)
+    estate.save(tenant)
 }
 
 fn free_range(estate: &Estate) -> Result<u32> {

@@ -7,11 +7,14 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::tenant::allowance::Limits;
+use crate::tenant::allowance::{Limits, Size};
 use crate::tenant::keys::value_fault;
 use crate::tenant::name::Name;
 use crate::tenant::nearest::nearest;
 use crate::tenant::settings::{self, Net};
+
+/// The least size of an image, in bytes: an ext4 with its journal, and something in it.
+const LEAST_DISK: u64 = 16 << 20;
 
 /// The file's format.
 pub const FORMAT: u32 = 1;
@@ -106,25 +109,38 @@ impl Default for System {
 }
 
 /// Where the tenant's files are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Disk {
     /// How they are kept.
     pub kind: DiskKind,
+    /// Of an image: how large it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Of an image that has been made: what is on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fs: Option<FileSystem>,
 }
 
-impl Default for Disk {
-    fn default() -> Disk {
-        Disk { kind: DiskKind::Dir }
-    }
+/// The file system of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FileSystem {
+    /// XFS: grows while it is in use.
+    Xfs,
+    /// ext4: may be small.
+    Ext4,
 }
 
 /// How a tenant's files are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DiskKind {
     /// A folder of the host's file system: no limit of its own.
+    #[default]
     Dir,
+    /// A file with a file system of its own: its size is a limit.
+    Image,
 }
 
 /// What the operator wants to know of the tenant.
@@ -183,7 +199,22 @@ impl Config {
             return Err(Error::new(format!("boot.workdir {workdir:?} is not absolute")));
         }
         self.limits.check()?;
+        self.disk.check()?;
         check_words(&self.admin)
+    }
+}
+
+impl Disk {
+    fn check(&self) -> Result<()> {
+        match (self.kind, self.size) {
+            (DiskKind::Dir, Some(_)) => Err(value_fault("a disk that is a folder has no size")
+                .hint("'isolate tenant create --disk SIZE' makes one that has")),
+            (DiskKind::Image, None) => Err(value_fault("a disk that is an image has a size")),
+            (DiskKind::Image, Some(size)) if size.0 < LEAST_DISK => {
+                Err(value_fault("a disk has at least 16M"))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -241,7 +272,7 @@ fn suggestion(message: &str) -> Option<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::tenant::allowance::{Cpus, Size};
+    use crate::tenant::allowance::Cpus;
     use crate::tenant::keys::find_key;
 
     pub(crate) fn example() -> Config {
@@ -315,6 +346,7 @@ pub(crate) mod tests {
             ("tags", "a b"),
             ("protect", "maybe"),
             ("owner", "a\nb"),
+            ("disk", "1G"),
             ("iops", "0"),
             ("io-read", "5"),
         ] {

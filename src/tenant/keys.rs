@@ -20,6 +20,8 @@ pub enum Counts {
     Live,
     /// At once: it is only read from the file.
     Written,
+    /// At once: its disk grows.
+    Grows,
     /// After it has been started again.
     NextStart,
 }
@@ -49,13 +51,14 @@ const fn key(
     let counts = match section.as_bytes() {
         b"limits" => Counts::Live,
         b"admin" => Counts::Written,
+        b"disk" => Counts::Grows,
         _ => Counts::NextStart,
     };
     Key { name, value, help, counts, section, form }
 }
 
 /// Every setting that can be given to `create` and `set`.
-pub const KEYS: [Key; 15] = [
+pub const KEYS: [Key; 16] = [
     key("ram", "SIZE", "limits", Form::Text, "Memory, with a unit (64M, 1G)"),
     key("swap", "SIZE", "limits", Form::Text, "Swap beside the memory, with a unit"),
     key("ram-min", "SIZE", "limits", Form::Text, "Memory it keeps when the host runs short"),
@@ -66,6 +69,7 @@ pub const KEYS: [Key; 15] = [
     key("io-read", "SIZE", "limits", Form::Text, "Bytes read from its disk in a second (50M)"),
     key("io-write", "SIZE", "limits", Form::Text, "Bytes written to its disk in a second"),
     key("iops", "N", "limits", Form::Number, "Reads, and writes, of its disk in a second"),
+    key("disk", "SIZE", "disk", Form::Text, "Size of its disk, a hard limit (400M, 10G); it can grow"),
     key("hostname", "NAME", "system", Form::Text, "Host name inside; default: the tenant's name"),
     key("net", "none|host", "system", Form::Text, "Network: none (loopback only) or host"),
     key("owner", "TEXT", "admin", Form::Text, "Whose it is, in your words"),
@@ -97,7 +101,7 @@ impl Config {
     /// The value of a setting as it is typed; `None` when it is not set.
     pub fn value(&self, key: &Key) -> Option<String> {
         let table = self.table().ok()?;
-        match table.get(key.section)?.get(key.name)? {
+        match table.get(key.section)?.get(key.field())? {
             toml::Value::Boolean(on) => Some(if *on { "on" } else { "off" }.to_owned()),
             toml::Value::Array(words) => {
                 Some(words.iter().filter_map(toml::Value::as_str).collect::<Vec<_>>().join(","))
@@ -129,8 +133,8 @@ impl Config {
             return Err(Error::new(format!("{} is not a section", key.section)));
         };
         match key.value_of(text)? {
-            Some(value) => drop(section.insert(key.name.to_owned(), value)),
-            None => drop(section.remove(key.name)),
+            Some(value) => drop(section.insert(key.field().to_owned(), value)),
+            None => drop(section.remove(key.field())),
         }
         let changed: Result<Config, _> = toml::Value::Table(table).try_into();
         changed.map_err(|error| value_fault(first_line(error.message())).at(key.name))
@@ -142,6 +146,11 @@ impl Config {
 }
 
 impl Key {
+    /// What it is called in its section of the file.
+    fn field(&self) -> &'static str {
+        if self.name == "disk" { "size" } else { self.name }
+    }
+
     /// `none` takes away; a network may well be `none`.
     fn value_of(&self, text: &str) -> Result<Option<toml::Value>> {
         let takes_away = matches!(text, "none" | "unlimited") && self.name != "net" || text.is_empty();

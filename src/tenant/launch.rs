@@ -23,7 +23,7 @@ use crate::tenant::estate::{Estate, Tenant, write_whole};
 use crate::tenant::halt;
 use crate::tenant::identity;
 use crate::tenant::keeper;
-use crate::tenant::layers::{self, Layers, Purpose, Standing};
+use crate::tenant::layers::{self, Purpose, Standing};
 use crate::tenant::look;
 use crate::tenant::name::Name;
 use crate::tenant::offline;
@@ -31,6 +31,7 @@ use crate::tenant::prepare;
 use crate::tenant::resources;
 use crate::tenant::rootfs::{Owners, Rootfs};
 use crate::tenant::settings;
+use crate::tenant::snapshots;
 use crate::tenant::stock;
 use crate::tenant::users;
 
@@ -39,6 +40,9 @@ pub const VERB: &str = "launch";
 
 /// How long a tenant may take to be made: a hung file system is told, not waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How large a command's log may be when it is started again, in bytes.
+const LOG: u64 = 1 << 20;
 
 const READY: &[u8] = b"ready";
 
@@ -57,14 +61,15 @@ pub fn start(estate: &Estate, name: &Name) -> Result<Tenant> {
     halt::forget(estate, name)?;
     estate.make()?;
     // Faults of the settings are told here, and not by a process nobody sees.
-    resources::all(&tenant.config.limits, &estate.place(backing::device(&tenant.folder)))?;
+    let device = backing::of_tenant(&tenant.config, &tenant.folder);
+    resources::all(&tenant.config.limits, &estate.place(device))?;
+    snapshots::settle(estate, &tenant)?;
     renew_identity(estate, &tenant)?;
     estate.save_started(&tenant)?;
     let (ours, theirs) = UnixStream::pair().call(|| "socketpair")?;
-    let (output, errors) = output(&tenant)?;
     let mut command = Command::new("/proc/self/exe");
     command.args(global_options(estate)?).args(["tenant", VERB, name.as_str()]);
-    command.stdin(OwnedFd::from(theirs)).stdout(output).stderr(errors);
+    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().call(|| "spawn(\"/proc/self/exe\")")?;
     // Its copy of the other end closes here.
     drop(command);
@@ -96,24 +101,17 @@ fn global_options(estate: &Estate) -> Result<Vec<std::ffi::OsString>> {
     Ok(options)
 }
 
-/// A command's output goes into a file on the tenant's own disk, which its limit covers; an init has a console.
-fn output(tenant: &Tenant) -> Result<(Stdio, Stdio)> {
-    if tenant.config.boot.mode != Mode::Command {
-        return Ok((Stdio::null(), Stdio::null()));
+/// A command's output goes into a file on the tenant's own disk, which its limit covers. What an earlier start has left
+/// is put aside once it is large.
+fn open_log(standing: &Standing) -> Result<()> {
+    let path = PathBuf::from(format!("/proc/self/fd/{}/log", standing.disk.as_raw_fd()));
+    if std::fs::metadata(&path).is_ok_and(|found| found.len() > LOG) {
+        let _ = std::fs::rename(&path, path.with_extension("1"));
     }
-    let path = log_file(tenant);
-    let open = || {
-        File::options().append(true).create(true).mode(0o600).open(&path).call(|| format!("open({path:?})"))
-    };
-    Ok((open()?.into(), open()?.into()))
-}
-
-/// Where a tenant's output is kept: a command's on its own disk, the bounded one of a console beside it.
-pub fn log_file(tenant: &Tenant) -> PathBuf {
-    match tenant.config.boot.mode {
-        Mode::Command => tenant.folder.join("disk/log"),
-        Mode::Init | Mode::Systemd => tenant.folder.join("log"),
-    }
+    let file = File::options().append(true).create(true).mode(0o600).open(&path);
+    let file = file.call(|| "open(\"disk/log\")")?;
+    nix::unistd::dup2_stdout(&file).call(|| "dup2(stdout)")?;
+    nix::unistd::dup2_stderr(&file).call(|| "dup2(stderr)")
 }
 
 fn listen(socket: UnixStream) -> Result<()> {
@@ -164,26 +162,13 @@ fn take_socket() -> Result<UnixStream> {
 
 fn launch<'a>(estate: &'a Estate, name: &'a Name) -> Result<Option<keeper::Keeper<'a>>> {
     let tenant = estate.tenant(name)?;
-    let standing = put_together(estate, &tenant)?;
+    let standing = layers::of_tenant(estate, &tenant, Purpose::Running)?;
     match tenant.config.boot.mode {
-        Mode::Command => run(estate, &tenant, &standing, None).map(|_| None),
+        Mode::Command => {
+            open_log(&standing).and_then(|()| run(estate, &tenant, &standing, None)).map(|_| None)
+        }
         Mode::Init | Mode::Systemd => keeper::Keeper::start(estate, name, standing).map(Some),
     }
-}
-
-fn put_together(estate: &Estate, tenant: &Tenant) -> Result<Standing> {
-    let (template, root) = stock::find(estate, &tenant.config.template.name)?;
-    if template.digest != tenant.config.template.digest {
-        return Err(Error::new(format!("template '{}' is another one than it was made from", template.name))
-            .hint(format!("it was made from {}", tenant.config.template.digest))
-            .code(91));
-    }
-    let maps = estate.maps(&tenant.config);
-    layers::enter(
-        &estate.host,
-        &Layers { folder: &tenant.folder, template: &root, maps: &maps },
-        Purpose::Running,
-    )
 }
 
 /// Makes the container on a standing root and starts it; the pid of its init.
@@ -239,6 +224,6 @@ fn facts<'a>(estate: &Estate, tenant: &'a Tenant, standing: &Standing) -> Result
         workdir: template.workdir,
         nofile: prepare::nofile()?,
         cgroups: estate.cgroups(),
-        device: backing::device(&tenant.folder),
+        device: backing::of_tenant(&tenant.config, &tenant.folder),
     })
 }

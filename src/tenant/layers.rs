@@ -21,7 +21,11 @@ use crate::plan::{IdMap, MapWriter};
 use crate::sys::clone::{Cloned, Parent, clone, exit_now};
 use crate::sys::mount::{self, Depth};
 use crate::sys::{channel, namespace, pidfd, process, socket};
+use crate::tenant::config::{DiskKind, FileSystem};
+use crate::tenant::disk;
+use crate::tenant::estate::{Estate, Tenant};
 use crate::tenant::ids::{IdMaps, Range};
+use crate::tenant::stock;
 
 /// What the root is put together for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct Layers<'a> {
     pub template: &'a Path,
     /// The ids behind the tenant's.
     pub maps: &'a IdMaps,
+    /// The file system of its disk, if that is an image.
+    pub image: Option<FileSystem>,
 }
 
 /// A root that stands.
@@ -50,21 +56,41 @@ pub struct Standing {
     pub root: PathBuf,
     /// The user namespace the tenant is to join; `None`: the one this process is in now.
     pub namespace: Option<OwnedFd>,
+    /// The tenant's disk with ids as they are there: through the map this process could make nothing on it.
+    pub disk: OwnedFd,
 }
 
 /// Makes the folders a tenant's root is put together from.
 ///
 /// # Errors
 /// The call that failed.
-pub fn make_folders(folder: &Path) -> Result<()> {
+pub fn make_folders(folder: &Path, disk: DiskKind) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    for (name, mode) in
-        [("disk", 0o700), ("disk/upper", 0o755), ("disk/work", 0o700), ("lower", 0o755), ("root", 0o755)]
-    {
+    let folders =
+        [("disk", 0o700), ("lower", 0o755), ("root", 0o755), ("disk/upper", 0o755), ("disk/work", 0o700)];
+    // Those of an image are on it.
+    let count = if disk == DiskKind::Image { 3 } else { 5 };
+    for (name, mode) in folders.into_iter().take(count) {
         let path = folder.join(name);
         std::fs::DirBuilder::new().mode(mode).create(&path).call(|| format!("mkdir({path:?})"))?;
     }
     Ok(())
+}
+
+/// Puts a tenant's root together, as [`enter`].
+///
+/// # Errors
+/// Exit code 91 when its template is not there any more; the call that failed.
+pub fn of_tenant(estate: &Estate, tenant: &Tenant, purpose: Purpose) -> Result<Standing> {
+    let (template, root) = stock::find(estate, &tenant.config.template.name)?;
+    if template.digest != tenant.config.template.digest {
+        return Err(Error::new(format!("template '{}' is another one than it was made from", template.name))
+            .hint(format!("it was made from {}", tenant.config.template.digest))
+            .code(91));
+    }
+    let maps = estate.maps(&tenant.config);
+    let image = tenant.config.disk.fs;
+    enter(&estate.host, &Layers { folder: &tenant.folder, template: &root, maps: &maps, image }, purpose)
 }
 
 /// Puts the root together. This process is in a mount namespace of its own afterwards (an ordinary user's in a
@@ -73,12 +99,14 @@ pub fn make_folders(folder: &Path) -> Result<()> {
 /// # Errors
 /// The call that failed.
 pub fn enter(host: &Host, layers: &Layers<'_>, purpose: Purpose) -> Result<Standing> {
-    if !host.privileged {
-        become_root(host, layers.maps)?;
-    }
+    become_owner(host, layers.maps)?;
     namespace::unshare(libc::CLONE_NEWNS as u64)?;
     // Unmounts of the host still come through, or this namespace would hold on to what the host gives up.
     mount::set_propagation(Path::new("/"), (MsFlags::MS_SLAVE | MsFlags::MS_REC).bits())?;
+    if let Some(fs) = layers.image {
+        disk::mount(layers.folder, fs)?;
+    }
+    let disk = open_folder(&layers.folder.join("disk"))?;
     let root = layers.folder.join("root");
     let (overlay, namespace) = match purpose {
         Purpose::Running if host.privileged => {
@@ -92,12 +120,21 @@ pub fn enter(host: &Host, layers: &Layers<'_>, purpose: Purpose) -> Result<Stand
     };
     let target = open_folder(&root)?;
     mount::attach(&overlay, &target).call(|| format!("move_mount({root:?})"))?;
-    Ok(Standing { root, namespace })
+    Ok(Standing { root, namespace, disk })
 }
 
 fn id_maps(ranges: &[Range]) -> Vec<IdMap> {
     let one = |range: &Range| IdMap { inside: range.inside, outside: range.outside, size: range.count };
     ranges.iter().map(one).collect()
+}
+
+/// An ordinary user's process becomes root of a user namespace in which all ids of `maps` are its own; root's stays
+/// what it is.
+///
+/// # Errors
+/// The call that failed.
+pub fn become_owner(host: &Host, maps: &IdMaps) -> Result<()> {
+    if host.privileged { Ok(()) } else { become_root(host, maps) }
 }
 
 /// Moves an ordinary user's process into a user namespace, in which it is root.

@@ -5,7 +5,8 @@ use serde::Serialize;
 use crate::cgroup::statistics::Statistics;
 use crate::container::{self, Status};
 use crate::error::Result;
-use crate::tenant::estate::Estate;
+use crate::tenant::disk;
+use crate::tenant::estate::{Estate, Tenant};
 use crate::tenant::look;
 use crate::tenant::name::Name;
 
@@ -147,7 +148,18 @@ pub fn limits(estate: &Estate, name: &Name) -> Result<Vec<Line>> {
         let used = runs.then_some(used);
         lines.push(Line { used, ..line(resource, Unit::Bytes, limit.map(|size| size.0)) });
     }
+    lines.push(disk_line(&tenant, line("disk", Unit::Bytes, tenant.config.disk.size.map(|size| size.0))));
     Ok(lines)
+}
+
+/// Of a disk with a size, while it is in use; a folder's is not counted.
+fn disk_line(tenant: &Tenant, line: Line) -> Line {
+    let standing = disk::standing(&tenant.folder).map(|(device, _)| device);
+    let Some((fs, device)) = tenant.config.disk.fs.zip(standing) else { return line };
+    let found =
+        disk::open_mounted(&device, fs).ok().and_then(|folder| nix::sys::statfs::fstatfs(&folder).ok());
+    let used = found.map(|found| (found.blocks() - found.blocks_free()) * found.block_size().cast_unsigned());
+    Line { used, ..line }
 }
 
 #[cfg(test)]

@@ -8,17 +8,23 @@
 //! [`workspace`], [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants:
 //! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`layers`] (the root put together),
 //! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`birth`] and [`death`],
-//! [`launch`] and [`keeper`], [`adjust`] (`set`), [`halt`], [`look`], [`measure`], [`enter`].
+//! [`launch`] and [`keeper`], [`adjust`] (`set`), [`halt`], [`look`], [`measure`], [`enter`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
+//! one moment), [`snapshots`], [`difference`], [`twin`] (clones); [`aside`] is how a child does what takes its process into
+//! other namespaces.
 
 pub mod adjust;
 pub mod allowance;
 pub mod archive;
+pub mod aside;
 pub mod audit;
 pub mod backing;
 pub mod birth;
 pub mod compile;
 pub mod config;
 pub mod death;
+pub mod difference;
+pub mod disk;
+pub mod duplicate;
 pub mod enter;
 pub mod estate;
 pub mod halt;
@@ -46,11 +52,14 @@ pub mod seccomp;
 pub mod settings;
 pub mod size;
 pub mod skeleton;
+pub mod snapshots;
 pub mod source;
 pub mod spec;
 pub mod stock;
 pub mod template;
 pub mod tree;
+pub mod twin;
 pub mod unpack;
 pub mod users;
+pub mod watchdog;
 pub mod workspace;

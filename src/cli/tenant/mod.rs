@@ -18,6 +18,7 @@ use crate::tenant::audit::{self, Act, Who};
 use crate::tenant::estate::Estate;
 use crate::tenant::nearest::nearest;
 
+mod clone;
 mod config;
 mod create;
 mod destroy;
@@ -28,6 +29,7 @@ mod list;
 mod pause;
 mod restart;
 mod set;
+mod snapshot;
 mod start;
 mod stop;
 mod table;
@@ -94,7 +96,13 @@ const VERBS: &[Verb] = &[
     verb!(template "show", show, Looks),
     verb!(template "verify", verify, Looks),
     verb!(template "rm", rm, Acts),
+    verb!(snapshot "create", create, Acts),
+    verb!(snapshot "ls", ls, Looks),
+    verb!(snapshot "diff", diff, Looks),
+    verb!(snapshot "rollback", rollback, Acts),
+    verb!(snapshot "rm", rm, Acts),
     verb!("create", create, Acts),
+    verb!("clone", clone, Acts),
     verb!("start", start, Acts),
     verb!("stop", stop, Acts),
     verb!("restart", restart, Acts),
@@ -115,8 +123,10 @@ const VERBS: &[Verb] = &[
 ];
 
 /// Groups of verbs, with a line on each.
-const GROUPS: &[(&str, &str)] =
-    &[("template", "Roots that tenants share: import, list, verify and remove them")];
+const GROUPS: &[(&str, &str)] = &[
+    ("template", "Roots that tenants share: import, list, verify and remove them"),
+    ("snapshot", "Disk and settings of a tenant as they were: take, list, compare, go back"),
+];
 
 const ABOUT: &str = "Private systems that last: make, start, limit and remove them";
 
