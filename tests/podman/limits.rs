@@ -72,11 +72,11 @@ fn memory_and_swap_limits_are_in_the_cgroup() {
 }
 
 /// conmon 2.1.6 writes its mark of an OOM into the folder it was started in, and podman 4.3 looks for it in the
-/// container's: so podman starts this container from there.
+/// container's: so podman starts this container from there. What goes on after the kill gives conmon time to see it.
 fn memory_limit_bites_and_podman_sees_the_oom() {
     needs_cgroups();
     let options = ["--memory", "32m", "--memory-swap", "32m"];
-    let container = Container::create(&options, &["sh", "-c", "tail /dev/zero; sleep 0.5; exit 3"]);
+    let container = Container::create(&options, &["sh", "-c", "tail /dev/zero; sleep 2; exit 3"]);
     let config = container.podman(&["inspect"]).ok().json()[0]["StaticDir"].as_str().unwrap().to_owned();
     let mut start = command();
     start.args(["start", "--attach", &container.name]).current_dir(config);

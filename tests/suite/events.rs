@@ -19,7 +19,8 @@ tests![
     a_stopped_container_has_no_events needs [Need::Cgroup("pids")],
     an_interval_has_to_be_a_time needs [Need::Cgroup("pids"), Need::Isolate],
     an_unknown_container_has_neither_events_nor_stats needs [Need::Isolate],
-    without_a_cgroup_events_are_refused_and_stats_show_what_there_is needs [Need::OrdinaryUser, Need::Isolate],
+    without_a_cgroup_events_are_refused_and_stats_show_what_there_is
+        needs [Need::OrdinaryUser, Need::NoCgroup, Need::Isolate],
     stats_show_a_table_once_when_asked needs [Need::Cgroup("memory"), Need::Isolate],
     stats_as_json_have_what_the_limits_are needs [Need::Cgroup("memory"), Need::Isolate],
     stats_go_on_until_the_container_has_ended needs [Need::Cgroup("memory"), Need::Isolate],
