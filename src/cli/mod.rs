@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Write};
 
 use crate::error::{Call, Error, Kind, Result};
 use crate::log;
-use crate::sys::executable;
+use crate::sys::{entry, executable};
 
 mod arg;
 mod argv;
@@ -54,8 +54,7 @@ use usage::Parsed;
 /// anywhere in the arguments is enough, since doing it needlessly does no harm.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> i32 {
     let args: Vec<OsString> = args.into_iter().collect();
-    let joins =
-        args.iter().any(|arg| ["create", "run", "exec", "try", "tenant", "t"].iter().any(|name| arg == name));
+    let joins = args.iter().any(|arg| entry::JOINING.iter().any(|name| arg == name));
     match if joins { executable::protect() } else { Ok(()) } {
         Ok(()) => run_command(args),
         Err(error) => failed(&error, Log::Absent, 1),

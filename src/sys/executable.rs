@@ -15,7 +15,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::stat::Mode;
-use nix::sys::statvfs::{FsFlags, fstatvfs};
+use nix::sys::statvfs::{FsFlags, Statvfs, statvfs};
 use nix::unistd::AccessFlags;
 
 use super::mount::{self, Depth};
@@ -29,9 +29,13 @@ const OWN: &str = "/proc/self/exe";
 /// # Errors
 /// When neither way is open.
 pub fn protect() -> Result<()> {
+    let is_read_only = |fs: Statvfs| fs.flags().contains(FsFlags::ST_RDONLY);
+    if statvfs(OWN).is_ok_and(is_read_only) {
+        return Ok(());
+    }
     let own = nix::fcntl::open(OWN, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())
         .call(|| format!("open({OWN:?})"))?;
-    if is_protected(&own)? {
+    if is_sealed(&own) {
         return Ok(());
     }
     match read_only_clone() {
@@ -42,11 +46,8 @@ pub fn protect() -> Result<()> {
     }
 }
 
-fn is_protected(own: &OwnedFd) -> Result<bool> {
-    let flags = fstatvfs(own).call(|| format!("fstatvfs({OWN:?})"))?.flags();
-    let sealed =
-        fcntl(own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0);
-    Ok(flags.contains(FsFlags::ST_RDONLY) || sealed)
+fn is_sealed(own: &OwnedFd) -> bool {
+    fcntl(own, FcntlArg::F_GET_SEALS).is_ok_and(|seals| seals & SealFlag::F_SEAL_WRITE.bits() != 0)
 }
 
 fn read_only_clone() -> Result<OwnedFd> {

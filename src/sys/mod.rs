@@ -10,6 +10,7 @@ pub mod cgroup;
 pub mod channel;
 pub mod clone;
 pub mod ebpf;
+pub mod entry;
 pub mod executable;
 pub mod file;
 pub mod loop_device;
