@@ -45,10 +45,10 @@ pub struct Work<'a> {
 
 /// What the journal is told of.
 pub enum Deed<'a> {
-    /// A cgroup will be made.
-    Cgroup(&'a cgroup::Group),
-    /// It was not, after all: nothing of it is ours.
-    NotMade(&'a cgroup::Group),
+    /// Cgroups will be made.
+    Cgroups(&'a [&'a cgroup::Group]),
+    /// They were not, after all: nothing of them is ours.
+    NotMade(&'a [&'a cgroup::Group]),
     /// A process was made.
     Process(i32),
 }
@@ -97,6 +97,8 @@ struct Runtime<'a> {
     made: Option<Made>,
     /// The child could not be born in its v2 cgroup.
     is_outside: bool,
+    /// Cgroups of which the journal knows, and that are not made yet.
+    announced: Vec<&'a cgroup::Group>,
 }
 
 /// Walks the plan: host, clone, beside. On failure the child is dead when this returns; files and
@@ -106,7 +108,14 @@ struct Runtime<'a> {
 /// The first step that failed, in either process.
 pub fn carry_out(work: Work<'_>) -> Result<Made> {
     let plan = work.plan;
-    let mut runtime = Runtime { work, left: Vec::new(), slots: Vec::new(), made: None, is_outside: false };
+    let mut runtime = Runtime {
+        work,
+        left: Vec::new(),
+        slots: Vec::new(),
+        made: None,
+        is_outside: false,
+        announced: Vec::new(),
+    };
     let result = plan
         .steps
         .iter()
@@ -138,8 +147,8 @@ fn kill_and_reap(made: &Made) {
     let _ = pidfd::wait(&made.pidfd);
 }
 
-impl Runtime<'_> {
-    fn step(&mut self, planned: &Planned) -> Result<()> {
+impl<'a> Runtime<'a> {
+    fn step(&mut self, planned: &'a Planned) -> Result<()> {
         if crate::log::is_debug() {
             crate::log::debug(&planned.step);
         }
@@ -241,11 +250,10 @@ impl Runtime<'_> {
         Ok(())
     }
 
-    /// A folder in use is another container's: it is refused before the journal takes it for ours, and
-    /// struck from the journal if it came to be between the two.
-    fn make_cgroup(&mut self, group: &cgroup::Group) -> Result<()> {
-        cgroup::refuse_used(group)?;
-        (self.work.journal)(Deed::Cgroup(group))?;
+    fn make_cgroup(&mut self, group: &'a cgroup::Group) -> Result<()> {
+        if !self.announced.contains(&group) {
+            self.announce(group)?;
+        }
         let result = match &group.unit {
             Some(unit) => {
                 let pid = self.made.as_ref().map(|made| made.pid);
@@ -256,16 +264,34 @@ impl Runtime<'_> {
         let made = match result {
             Ok(made) => made,
             Err(error) => {
-                (self.work.journal)(Deed::NotMade(group))?;
+                (self.work.journal)(Deed::NotMade(&self.announced))?;
                 return Err(error);
             }
         };
+        self.announced.retain(|other| *other != group);
         let cgroup = match &mut self.made {
             Some(made) => &mut made.cgroup,
             None => &mut self.work.cgroup,
         };
         cgroup.groups.extend(made);
         Ok(())
+    }
+
+    /// Tells the journal of this cgroup and of all that follow it in its stage, in one write. A folder in use is another
+    /// container's: it is refused before the journal takes it for ours, and struck from the journal if it came to
+    /// be between the two.
+    fn announce(&mut self, group: &'a cgroup::Group) -> Result<()> {
+        let plan: &'a Plan = self.work.plan;
+        let groups = plan.steps.iter().filter_map(|planned| match &planned.step {
+            Step::MakeCgroup(group) => Some((planned.stage, group)),
+            _ => None,
+        });
+        let mut from = groups.skip_while(|(_, other)| *other != group).peekable();
+        let stage = from.peek().map(|(stage, _)| *stage);
+        let all = from.filter(|(other, _)| Some(*other) == stage).map(|(_, group)| group);
+        self.announced = all.collect();
+        self.announced.iter().try_for_each(|group| cgroup::refuse_used(group))?;
+        (self.work.journal)(Deed::Cgroups(&self.announced))
     }
 
     fn limit(&mut self, hierarchy: &str) -> Result<()> {

@@ -11,6 +11,8 @@ use crate::sys::{pidfd, process};
 
 /// How long a killed process may take to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the init of a pid namespace may take, with all its processes, before they are looked for.
+const SHORT_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Kills what lives, removes what was made, and the folder last: when something could not be removed the
 /// folder stays, and the same can be tried again.
@@ -27,16 +29,20 @@ pub fn take_back(folder: Folder, saved: Option<&Saved>) -> Result<()> {
         records.extend(missing);
     }
     let cgroups: Vec<SavedGroup> = records.iter().filter_map(made_cgroup).collect();
+    let mut processes: Vec<(i32, u64)> = records.iter().filter_map(made_process).collect();
+    processes.dedup();
     let mut failures: Vec<String> = Vec::new();
     let mut note = |result: Result<()>| failures.extend(result.err().map(|error| error.to_string()));
-    // First through the cgroups, which also thaws what is frozen: that does not even die of SIGKILL on v1.
-    note(kill_in_cgroups(&cgroups));
-    for record in &records {
-        if let Undo::Process { pid, start_time } = record {
-            note(end_process(*pid, *start_time));
-        }
+    let cgroup = Cgroup::open(&cgroups);
+    if let Ok(cgroup) = &cgroup {
+        end_namespace(saved, cgroup);
+        // First through the cgroups, which also thaws what is frozen: that does not even die of SIGKILL on v1.
+        note(cgroup.kill_all(libc::SIGKILL));
     }
-    note(remove_cgroups(&cgroups));
+    for (pid, start_time) in processes {
+        note(end_process(pid, start_time));
+    }
+    note(cgroup.and_then(|cgroup| cgroup.remove()));
     if failures.is_empty() {
         return folder.remove();
     }
@@ -50,12 +56,28 @@ fn made_cgroup(record: &Undo) -> Option<SavedGroup> {
     }
 }
 
-fn is_of(record: &Undo, dir: &Path) -> bool {
-    matches!(record, Undo::Cgroup(group) if group.dir == dir)
+fn made_process(record: &Undo) -> Option<(i32, u64)> {
+    match record {
+        Undo::Process { pid, start_time } => Some((*pid, *start_time)),
+        _ => None,
+    }
 }
 
-fn kill_in_cgroups(saved: &[SavedGroup]) -> Result<()> {
-    Cgroup::open(saved)?.kill_all(libc::SIGKILL)
+/// The short way, for nearly every container: with the init of a pid namespace all in it end, and the kernel tells of
+/// the init's end only once they have. What lives on, or is frozen, is left to the long way through the cgroups.
+fn end_namespace(saved: Option<&Saved>, cgroup: &Cgroup) {
+    let Some(saved) = saved.filter(|saved| saved.new_pid_namespace) else { return };
+    if cgroup.is_frozen().unwrap_or(true) {
+        return;
+    }
+    if let Ok(Some(init)) = open_process(saved.pid, saved.start_time) {
+        let _ = pidfd::send_signal(&init, libc::SIGKILL);
+        let _ = pidfd::poll_exit(&init, Some(SHORT_PATIENCE));
+    }
+}
+
+fn is_of(record: &Undo, dir: &Path) -> bool {
+    matches!(record, Undo::Cgroup(group) if group.dir == dir)
 }
 
 /// Ends one process for certain, and never another that got its pid.
@@ -88,8 +110,4 @@ pub fn open_process(pid: i32, start_time: u64) -> Result<Option<std::os::fd::Own
     let stat = process::stat(Path::new("/proc"), pid)?;
     let is_it = stat.is_some_and(|stat| stat.start_time == start_time && !stat.has_ended());
     Ok(is_it.then_some(pidfd))
-}
-
-fn remove_cgroups(saved: &[SavedGroup]) -> Result<()> {
-    Cgroup::open(saved)?.remove()
 }

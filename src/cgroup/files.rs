@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open, openat};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, fstat};
 use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, fstatfs};
 use nix::{NixPath, unistd};
 
@@ -75,6 +75,10 @@ pub(super) fn write_to(file: &OwnedFd, value: &str) -> nix::Result<()> {
 
 /// The folders in a folder.
 pub(super) fn children(dir: impl AsFd) -> nix::Result<Vec<CString>> {
+    // A cgroup file system counts a link for each folder in a folder, beside its own two.
+    if fstat(&dir)?.st_nlink == 2 {
+        return Ok(Vec::new());
+    }
     let mut folder = Dir::from_fd(open_folder(dir, c".")?)?;
     let mut names = Vec::new();
     for entry in folder.iter() {

@@ -187,13 +187,18 @@ fn descend(group: &Group, made: &mut Vec<PathBuf>) -> Result<(OwnedFd, bool), Ch
         enable_in(group, &here, &path)?;
         path.push(name);
         is_new = make_one(&here, name, &path)?;
+        let is_own = path == group.dir && !group.is_shared;
         if is_new {
             made.push(path.clone());
-            mark::set(&path);
+            // The container's own folder goes with the container: nobody has to find out whose it is.
+            if !is_own {
+                mark::set(&path);
+            }
         }
         let child = files::open_folder(&here, name).map_err(|errno| stopped("open", &path, errno))?;
         if group.inherit_cpuset {
-            inherit(&here, &child, &path)?;
+            let given: &[Write] = if is_own { &group.writes } else { &[] };
+            inherit(&here, &child, &path, is_new, given)?;
         }
         here = child;
     }
@@ -226,11 +231,19 @@ fn make_one(here: &OwnedFd, name: &Path, path: &Path) -> Result<bool, Chain> {
     }
 }
 
-/// v1: a new cpuset has nothing, and nothing can be put into it.
-fn inherit(parent: &OwnedFd, child: &OwnedFd, path: &Path) -> Result<(), Chain> {
-    for file in ["cpuset.cpus", "cpuset.mems"] {
+/// v1: a new cpuset has nothing, and nothing can be put into it. What will be `given` need not be inherited: each
+/// write makes the kernel look at the CPUs of all cpusets.
+fn inherit(
+    parent: &OwnedFd,
+    child: &OwnedFd,
+    path: &Path,
+    is_new: bool,
+    given: &[Write],
+) -> Result<(), Chain> {
+    let files = ["cpuset.cpus", "cpuset.mems"].into_iter();
+    for file in files.filter(|file| !given.iter().any(|write| write.file == *file)) {
         let failed = |errno| stopped("write", &path.join(file), errno);
-        if files::read(child, file).map_err(failed)?.trim().is_empty() {
+        if is_new || files::read(child, file).map_err(failed)?.trim().is_empty() {
             let value = files::read(parent, file).map_err(failed)?;
             files::write(child, file, value.trim()).map_err(failed)?;
         }

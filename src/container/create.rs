@@ -20,7 +20,7 @@ use crate::host::{Host, probe};
 use crate::ids::ContainerId;
 use crate::oci::read::{self, Config};
 use crate::plan::{self, ConsoleTo, HookKind, Namespace, Plan, Start, annotations};
-use crate::store::{Folder, Saved, Store, Undo, VERSION};
+use crate::store::{Folder, Saved, Store, Undo, VERSION, does_not_exist};
 use crate::sys::{file, pidfd, process, socket, starter, time};
 
 /// Makes a container and leaves it waiting for [`super::start()`].
@@ -359,8 +359,14 @@ fn connect_console(path: &Path) -> Result<OwnedFd> {
 
 fn record(folder: &Folder, deed: Deed<'_>) -> Result<()> {
     match deed {
-        Deed::NotMade(group) => Undo::record(folder, &[Undo::NotMade { dir: group.dir.clone() }]),
-        Deed::Cgroup(group) => Undo::record(folder, &[Undo::Cgroup(SavedGroup::planned(group))]),
+        Deed::NotMade(groups) => {
+            let records = groups.iter().map(|group| Undo::NotMade { dir: group.dir.clone() });
+            Undo::record(folder, &records.collect::<Vec<_>>())
+        }
+        Deed::Cgroups(groups) => {
+            let records = groups.iter().map(|group| Undo::Cgroup(SavedGroup::planned(group)));
+            Undo::record(folder, &records.collect::<Vec<_>>())
+        }
         Deed::Process(pid) => match process::start_time(Path::new("/proc"), pid)? {
             Some(start_time) => Undo::record(folder, &[Undo::Process { pid, start_time }]),
             None => Ok(()),
@@ -395,8 +401,10 @@ pub(super) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> Result<()> {
 
 /// The name of a container, checked, with what the command was about.
 pub(super) fn open_locked(runtime: &Runtime, id: &ContainerId) -> Result<Folder> {
-    own_root(runtime)?;
-    find(runtime, id)?.lock()
+    match Store::open(&runtime.root)? {
+        Some(store) => store.own()?.find(id)?.lock(),
+        None => Err(does_not_exist()),
+    }
 }
 
 /// Root may look at the containers of others, but what their state folders say is theirs to forge.
@@ -408,7 +416,7 @@ pub(super) fn own_root(runtime: &Runtime) -> Result<()> {
 pub(super) fn find(runtime: &Runtime, id: &ContainerId) -> Result<Folder> {
     match Store::open(&runtime.root)? {
         Some(store) => store.find(id),
-        None => Err(Error::new("container does not exist").kind(crate::error::Kind::NotFound)),
+        None => Err(does_not_exist()),
     }
 }
 

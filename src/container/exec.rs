@@ -217,7 +217,7 @@ fn compile(
         cgroups: !saved.cgroups.is_empty(),
         cgroup_parent: None,
     };
-    plan::compile_exec(process, spec, &namespaces_to_join(saved)?, &options, &probe::probe()?)
+    plan::compile_exec(process, spec, &namespaces_to_join(saved)?, &options, &probe::probe_caller()?)
 }
 
 /// The namespaces in which the container is not ours. Entering the user namespace one is in already is

@@ -5,7 +5,7 @@ use std::path::Path;
 use caps::{CapSet, Capability};
 
 use super::Host;
-use crate::cgroup;
+use crate::cgroup::{self, layout::Layout};
 use crate::error::{Call, Result};
 
 /// Inode of the initial user namespace (PROC_USER_INIT_INO of linux/proc_ns.h). The look of the id map
@@ -17,6 +17,20 @@ const INITIAL_USER_NAMESPACE: u64 = 0xefff_fffd;
 /// # Errors
 /// When procfs is not there, or the cgroup tables cannot be read.
 pub fn probe() -> Result<Host> {
+    let caller = probe_caller()?;
+    let mut cgroups = cgroup::probe::probe()?;
+    if !caller.privileged {
+        cgroup::probe::find_delegation(&mut cgroups);
+    }
+    Ok(Host { cgroups, namespaces: namespaces(), ..caller })
+}
+
+/// The facts about the caller and the kernel's security modules alone, for a plan that makes no namespace and no
+/// cgroup: the rest is empty.
+///
+/// # Errors
+/// When procfs is not there.
+pub fn probe_caller() -> Result<Host> {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
     let inode = crate::sys::namespace::own_inode("user").call(|| "stat(\"/proc/thread-self/ns/user\")")?;
     let initial_user_namespace = inode == INITIAL_USER_NAMESPACE;
@@ -32,10 +46,6 @@ pub fn probe() -> Result<Host> {
             has_program("newuidmap") && has_program("newgidmap"),
         )
     };
-    let mut cgroups = cgroup::probe::probe()?;
-    if !privileged {
-        cgroup::probe::find_delegation(&mut cgroups);
-    }
     Ok(Host {
         kernel: kernel()?,
         uid,
@@ -46,12 +56,12 @@ pub fn probe() -> Result<Host> {
         subuids,
         subgids,
         newidmap,
-        cgroups,
+        cgroups: Layout::default(),
         systemd: None,
         apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.starts_with(b"Y")),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
-        namespaces: namespaces(),
+        namespaces: Vec::new(),
     })
 }
 

@@ -7,7 +7,7 @@ use oci_spec::runtime::{Linux, Process, Spec};
 use super::cgroup::{self, CgroupPlan};
 use super::namespaces::Namespaces;
 use super::{
-    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Stage, Step, Token, annotations, ids,
+    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Planned, Stage, Step, Token, annotations, ids,
     net_devices, placement, process, root, seccomp,
 };
 use crate::cgroup::layout::Version;
@@ -38,7 +38,7 @@ pub struct Options {
     pub notify: Option<PathBuf>,
     /// False for `--cgroup-manager disabled`: the container stays in the caller's cgroup.
     pub cgroups: bool,
-    /// A folder below `isolate` for cgroups without a path of the config's: of two state roots each may have a
+    /// A part of the name of cgroups without a path of the config's: of two state roots each may have a
     /// container of the same name. `None` for the default root.
     pub cgroup_parent: Option<String>,
 }
@@ -93,8 +93,6 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     }
     plan_names(&mut plan, spec);
     plan_sysctl(&mut plan, spec)?;
-    plan_join_cgroups(&mut plan, &namespaces, &groups);
-    placement::plan_all_cpus(&mut plan);
     let around = root::Around {
         spec,
         bundle,
@@ -109,6 +107,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     } else {
         root::plan_shared_root(&mut plan, &around)?;
     }
+    plan_join_cgroups(&mut plan, &namespaces, &groups);
 
     // The child, in its own root, up to exec.
     plan_program(&mut plan, spec, &maps, options, limits, host)?;
@@ -230,8 +229,8 @@ fn cgroups(plan: &mut Plan, spec: &Spec, options: &Options, host: &Host) -> Resu
     let path = path.filter(|path| !path.as_os_str().is_empty());
     let chosen = options.cgroup_parent.as_ref().filter(|_| path.is_none() && host.systemd.is_none());
     let chosen = chosen.map(|parent| {
-        let base = if host.privileged { "/isolate" } else { "isolate" };
-        Path::new(base).join(parent).join(options.id.as_str())
+        let base = if host.privileged { "/" } else { "" };
+        Path::new(base).join(cgroup::chosen(Some(parent), &options.id))
     });
     let path = path.or(chosen.as_deref());
     let groups = cgroup::compile(resources, path, spec.annotations().as_ref(), &options.id, host)?;
@@ -327,15 +326,36 @@ pub(super) fn early_hooks(spec: &Spec) -> Vec<(HookKind, &'static str, Vec<super
     all.into_iter().filter(|(.., hooks)| !hooks.is_empty()).collect()
 }
 
-/// The cgroup namespace shows the cgroup a process is in when it makes it, so joining comes first.
+/// The child joins its cgroups as late as it can, so that it makes its root while the runtime makes them: before the
+/// first step that shows them, is accounted in them, or lets somebody else look. The cgroup namespace shows the
+/// cgroup a process is in when it makes it, so joining comes first.
 fn plan_join_cgroups(plan: &mut Plan, namespaces: &Namespaces, groups: &CgroupPlan) {
+    let mut join = Plan::default();
     if !groups.groups.is_empty() {
-        plan.push(Stage::Setup, "default", Step::Await { token: Token::Cgroup });
-        plan.push(Stage::Setup, "default", Step::JoinCgroups);
+        join.push(Stage::Setup, "default", Step::Await { token: Token::Cgroup });
+        join.push(Stage::Setup, "default", Step::JoinCgroups);
     }
     if namespaces.is_new(Namespace::Cgroup) {
         let step = Step::Unshare { namespaces: vec![Namespace::Cgroup] };
-        plan.push(Stage::Setup, "linux.namespaces", step);
+        join.push(Stage::Setup, "linux.namespaces", step);
+    }
+    placement::plan_all_cpus(&mut join);
+    let needs = |planned: &Planned| planned.stage == Stage::Setup && needs_cgroup(&planned.step);
+    let place = plan.steps.iter().position(needs).unwrap_or(plan.steps.len());
+    plan.steps.splice(place..place, join.steps);
+}
+
+fn needs_cgroup(step: &Step) -> bool {
+    match step {
+        Step::MountFs { fstype, copy_up, .. } => *copy_up || fstype.starts_with("cgroup"),
+        Step::BindCgroup { .. }
+        | Step::Tell { .. }
+        | Step::Hooks { .. }
+        | Step::Console { .. }
+        | Step::Chroot { .. }
+        | Step::Pivot
+        | Step::MoveRoot => true,
+        _ => false,
     }
 }
 

@@ -46,6 +46,8 @@ pub struct Around<'a> {
     pub mount_context: &'a str,
     /// Host folder of the container's cgroup in the v2 hierarchy, if it has one.
     pub cgroup2: Option<&'a Path>,
+    /// Whether any of its mounts may be shared.
+    pub shares: bool,
 }
 
 /// Mounts to be made read-only once everything inside them is there, with their reason.
@@ -168,6 +170,25 @@ fn propagation(options: &MountOptions) -> Vec<u64> {
     options.propagation.iter().map(|kind| kind.flags()).collect()
 }
 
+/// The same for a new filesystem: it is private unless what it is mounted on is shared (mount_namespaces(7)), and then
+/// a call that makes it private changes nothing.
+fn fresh_propagation(options: &MountOptions, around: &Around<'_>) -> Vec<u64> {
+    let changes = propagation(options);
+    let is_private = |flags: &u64| flags & !libc::MS_REC == libc::MS_PRIVATE;
+    if !around.shares && changes.iter().all(is_private) { Vec::new() } else { changes }
+}
+
+/// Whether any mount of the container may be shared, by `linux.rootfsPropagation` or by an option.
+pub fn has_shared(spec: &Spec) -> bool {
+    let is_shared = |word: &str| word == "shared" || word == "rshared";
+    let root = spec.linux().as_ref().and_then(|linux| linux.rootfs_propagation().as_deref());
+    let mounts = spec.mounts().iter().flatten();
+    // What is not made slave or private with all below it, such as the mount that the rootfs lies on, may be shared.
+    let leaves_shared = |word: &str| !["", "rslave", "rprivate", "unbindable", "runbindable"].contains(&word);
+    root.is_some_and(leaves_shared)
+        || mounts.flat_map(|mount| mount.options().iter().flatten()).any(|word| is_shared(word))
+}
+
 pub(super) fn plan_bind(
     plan: &mut Plan,
     mount: &Mount,
@@ -248,6 +269,7 @@ fn plan_filesystem(
     let mut change = attributes(options);
     // A filesystem is mounted with its flags at once; only what mount(2) cannot say is changed afterwards.
     (change.set, change.clear) = (0, 0);
+    change.propagation = fresh_propagation(options, around);
     let step = Step::MountFs {
         target: RootPath::new(mount.destination()),
         fstype: fstype.to_owned(),
@@ -341,7 +363,10 @@ fn plan_one_cgroup(
                 source: "cgroup".to_owned(),
                 flags: options.set.bits(),
                 data,
-                attributes: Attributes { propagation: propagation(options), ..Attributes::default() },
+                attributes: Attributes {
+                    propagation: fresh_propagation(options, around),
+                    ..Attributes::default()
+                },
                 fallback: around.cgroup2.filter(|_| fstype == "cgroup2").map(Path::to_path_buf),
                 copy_up: false,
             };

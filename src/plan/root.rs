@@ -115,8 +115,18 @@ pub fn plan_root(plan: &mut Plan, around: &Around<'_>) -> Result<()> {
     let mount_context = annotations::mount_context(spec)?;
     let mount_label = linux.and_then(|linux| linux.mount_label().as_deref());
     let cgroup2 = cgroup2.as_deref();
-    let about =
-        mounts::Around { bundle, host, namespaces, uid_maps, gid_maps, mount_label, mount_context, cgroup2 };
+    let shares = mounts::has_shared(spec);
+    let about = mounts::Around {
+        bundle,
+        host,
+        namespaces,
+        uid_maps,
+        gid_maps,
+        mount_label,
+        mount_context,
+        cgroup2,
+        shares,
+    };
     let mut deferred = mounts::plan_mounts(plan, spec, &about, slots)?;
     plan_notify(plan, options, mounts::early_stage(&about), slots);
     let nodes = match namespaces.is_own(Namespace::User) || !host.privileged {

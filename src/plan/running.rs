@@ -43,6 +43,8 @@ pub fn compile_mounts(
         mount_label: linux.and_then(|linux| linux.mount_label().as_deref()),
         mount_context: annotations::mount_context(spec)?,
         cgroup2: None,
+        // What the container has made of its mounts since is not known.
+        shares: true,
     };
     let mut wanted = Plan::default();
     let mut slots = 0;

@@ -21,6 +21,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 /// A state file is small; a larger one is not ours.
 const LARGEST_FILE: u64 = 32 << 20;
 
+/// The files of a container that has been started.
+const USUAL_FILES: [&str; 3] = ["state.json", "config.json", "journal"];
+
 /// Room for the files of most containers.
 const USUAL_FILE: usize = 16 << 10;
 
@@ -273,6 +276,13 @@ impl Folder {
     /// # Errors
     /// The call's that failed.
     pub fn remove(self) -> Result<()> {
+        // What lies in nearly every folder goes by name; anything else takes a look at what is there.
+        for name in USUAL_FILES {
+            self.unlink(name)?;
+        }
+        if std::fs::remove_dir(&self.path).is_ok() {
+            return Ok(());
+        }
         std::fs::remove_dir_all(&self.path).call(|| format!("remove({:?})", self.path))
     }
 

@@ -15,5 +15,6 @@
 mod folder;
 mod state;
 
+pub(crate) use folder::does_not_exist;
 pub use folder::{Folder, Store};
 pub use state::{Saved, Undo, VERSION};

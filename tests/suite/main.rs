@@ -67,6 +67,7 @@ suite![
     seccomp,
     seccomp_notify,
     spec_features,
+    speed,
     state,
     sysctl,
     systemd,

@@ -23,6 +23,8 @@ mod tests;
 mod unified;
 mod unit;
 
+pub use place::chosen;
+
 use std::collections::HashMap;
 use std::path::Path;
 

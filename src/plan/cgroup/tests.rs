@@ -121,11 +121,15 @@ fn the_systemd_form_is_a_plain_relative_path() {
 }
 
 #[test]
-fn without_a_path_the_container_is_below_isolate() {
-    assert_eq!(dirs(None, &v2()), ["/sys/fs/cgroup/isolate/c1"]);
-    assert_eq!(dirs(Some(""), &v1())[5], "/sys/fs/cgroup/memory/isolate/c1");
+fn without_a_path_the_container_is_named_for_isolate() {
+    let long = ContainerId::new("x".repeat(250)).unwrap();
+    assert_eq!(chosen(None, &long), Path::new("isolate").join(long.as_str()));
+    let short = ContainerId::new("c1").unwrap();
+    assert_eq!(chosen(Some("0123"), &short), Path::new("isolate-0123-c1"));
+    assert_eq!(dirs(None, &v2()), ["/sys/fs/cgroup/isolate-c1"]);
+    assert_eq!(dirs(Some(""), &v1())[5], "/sys/fs/cgroup/memory/isolate-c1");
     let rootless = Host { privileged: false, ..v2() };
-    assert_eq!(dirs(None, &rootless), ["/sys/fs/cgroup/a.slice/isolate/c1"]);
+    assert_eq!(dirs(None, &rootless), ["/sys/fs/cgroup/a.slice/isolate-c1"]);
 }
 
 #[test]
@@ -460,7 +464,7 @@ fn an_update_touches_only_what_it_names() {
         .collect();
     let plan = compile_update(&resources(json!({"pids": {"limit": 9}})), &saved, &v1()).unwrap();
     assert_eq!(plan.groups.len(), 1);
-    assert_eq!(plan.groups[0].dir, Path::new("/sys/fs/cgroup/pids/isolate/c1"));
+    assert_eq!(plan.groups[0].dir, Path::new("/sys/fs/cgroup/pids/isolate-c1"));
     let memory = resources(json!({"memory": {"limit": 9}}));
     let error = compile_update(&memory, &saved, &v1()).unwrap_err().to_string();
     assert!(error.contains("the container has no cgroup with it"), "{error}");
