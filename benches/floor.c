@@ -12,6 +12,7 @@
  *
  * Environment: FLOOR_ROOTFS  root file system            (default ./rootfs)
  *              FLOOR_STATE   state directory             (default /run/floor)
+ *              FLOOR_MEMORY  memory limit in bytes    (default 268435456)
  *              FLOOR_OPTS    letters that switch one technique off, to measure it:
  *                 p  attach by pid to cgroup.procs (as other runtimes do)
  *                 s  serial: cgroups first, then clone with all namespaces
@@ -149,7 +150,7 @@ static void copy_parent(int i, const char *file) { /* cpuset v1 starts empty */
 static void make_cgroup(int i) {
   const char *n = hier[i].name;
   if (mkdir(cgpath(i, ""), 0755) && errno != EEXIST) die(cgpath(i, ""));
-  if (!strcmp(n, "memory")) put(cgpath(i, "memory.limit_in_bytes"), "268435456"), put(cgpath(i, "memory.memsw.limit_in_bytes"), "536870912");
+  if (!strcmp(n, "memory")) put(cgpath(i, "memory.limit_in_bytes"), getenv("FLOOR_MEMORY") ? getenv("FLOOR_MEMORY") : "268435456"), put(cgpath(i, "memory.memsw.limit_in_bytes"), "536870912");
   else if (!strncmp(n, "cpu", 3) && (!n[3] || n[3] == ',')) put(cgpath(i, "cpu.cfs_quota_us"), "100000");
   else if (!strcmp(n, "pids")) put(cgpath(i, "pids.max"), "100");
   else if (!strcmp(n, "devices")) devices(i);

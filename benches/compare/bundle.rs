@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::sys::resource::{Resource, getrlimit};
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -15,12 +16,18 @@ use super::Result;
 /// A folder with both; removed when dropped.
 pub struct Bundles {
     folder: TempDir,
+    state: TempDir,
 }
 
 impl Bundles {
     /// Makes the root and both bundles.
     pub fn make() -> Result<Bundles> {
-        let bundles = Bundles { folder: tempfile::Builder::new().prefix("isolate-compare-").tempdir()? };
+        let named = || {
+            let mut builder = tempfile::Builder::new();
+            builder.prefix("isolate-compare-");
+            builder
+        };
+        let bundles = Bundles { folder: named().tempdir()?, state: named().tempdir_in(memory_folder())? };
         make_root(&bundles.root())?;
         let config = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/bundle/config.json");
         let mut config: Value = serde_json::from_slice(&fs::read(config)?)?;
@@ -39,9 +46,9 @@ impl Bundles {
         self.folder.path().join("rootfs")
     }
 
-    /// A folder for states of the floor.
-    pub fn state(&self) -> PathBuf {
-        self.folder.path().join("state")
+    /// A folder for the states of a candidate.
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.state.path().join(name)
     }
 
     /// The bundle whose program ends at once.
@@ -49,9 +56,34 @@ impl Bundles {
         self.folder.path().join("true")
     }
 
+    /// The bundle whose program ends at once, with another limit on its memory.
+    pub fn limited(&self, bytes: u64) -> Result<PathBuf> {
+        let mut config: Value = serde_json::from_slice(&fs::read(self.ending().join("config.json"))?)?;
+        config["linux"]["resources"]["memory"] = json!({"limit": bytes, "swap": 512 << 20});
+        let folder = self.folder.path().join("limited");
+        fs::create_dir_all(&folder)?;
+        fs::write(folder.join("config.json"), serde_json::to_vec(&config)?)?;
+        Ok(folder)
+    }
+
     /// The bundle whose program stays.
     pub fn staying(&self) -> PathBuf {
         self.folder.path().join("sleep")
+    }
+}
+
+/// Where states lie: on a tmpfs, as `/run` is one on any host. On a disk each new file costs more than all else that is done
+/// with it, and some candidates make more files than others.
+fn memory_folder() -> PathBuf {
+    let is_tmpfs = |path: &&str| statfs(*path).is_ok_and(|fs| fs.filesystem_type() == TMPFS_MAGIC);
+    match ["/run", "/dev/shm"].iter().find(|path| is_tmpfs(path)) {
+        Some(path) => PathBuf::from(path),
+        None => {
+            eprintln!(
+                "compare: neither /run nor /dev/shm is a tmpfs: states lie on a disk, and the figures with them"
+            );
+            std::env::temp_dir()
+        }
     }
 }
 

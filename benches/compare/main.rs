@@ -7,6 +7,8 @@
 #![allow(clippy::expect_used)]
 
 mod bundle;
+mod crowd;
+mod least;
 mod measure;
 mod plot;
 mod report;
@@ -39,6 +41,17 @@ fn command() -> Command {
         .arg(option("cold", "MS", "Also with this pause before each command").default_value("0"))
         .arg(option("json", "FILE", "Write all figures"))
         .arg(option("svg", "FILE", "Draw medians and spread"))
+        .arg(option(
+            "crowd",
+            "N",
+            "Instead: N idle containers, what each costs the host, and commands among them",
+        ))
+        .arg(
+            Arg::new("least-memory")
+                .long("least-memory")
+                .action(ArgAction::SetTrue)
+                .help("Instead: the smallest memory limit under which /bin/true runs"),
+        )
         .arg(Arg::new("rt").long("rt").action(ArgAction::SetTrue).help(
             "Real-time priority for what is measured; not for runtimes in Go, which the budget throttles",
         ))
@@ -77,11 +90,19 @@ fn run() -> Result<()> {
         pause: Duration::from_millis(number("cold")? as u64),
         real_time: matches.get_flag("rt"),
     };
+    // Containers' orphans come to us: no zombie outlives its test.
+    nix::sys::prctl::set_child_subreaper(true)?;
     let bundles = bundle::Bundles::make()?;
     let floor = PathBuf::from(text("floor").unwrap_or_default());
     let mut runtimes = vec![Runtime::floor(&floor, &bundles)];
     for words in matches.get_many::<String>("runtime").into_iter().flatten() {
-        runtimes.push(Runtime::parse(words)?);
+        runtimes.push(Runtime::parse(words, &bundles)?);
+    }
+    if matches.get_flag("least-memory") {
+        return least::find(&runtimes, &bundles);
+    }
+    if text("crowd").is_some() {
+        return crowd::measure(&runtimes, &bundles, number("crowd")?);
     }
     let measurements: Measurements = measure::all(&plan, &runtimes, &bundles)?;
     let report = report::Report::new(&plan, &runtimes, &measurements);

@@ -47,8 +47,6 @@ impl Measurements {
 
 /// Makes all tests.
 pub fn all(plan: &Plan, runtimes: &[Runtime], bundles: &Bundles) -> Result<Measurements> {
-    // Containers' orphans come to us: no zombie outlives its test.
-    nix::sys::prctl::set_child_subreaper(true)?;
     let mut stage = Stage { plan, runtimes, bundles, out: Measurements::default(), count: 0 };
     let pauses = if plan.pause.is_zero() { vec![Duration::ZERO] } else { vec![Duration::ZERO, plan.pause] };
     for pause in pauses {
@@ -75,11 +73,11 @@ struct Stage<'a> {
 type Round = Vec<(Verb, Duration)>;
 
 impl Stage<'_> {
-    fn fresh(&mut self) -> String {
+    fn fresh(&mut self, runtime: &Runtime) -> String {
         self.count += 1;
         let id = format!("isolate-compare-{}-{}", std::process::id(), self.count);
         if self.plan.real_time {
-            give_real_time(&id);
+            give_real_time(&runtime.cgroup(&id));
         }
         id
     }
@@ -116,7 +114,7 @@ impl Stage<'_> {
     }
 
     fn run(&mut self, runtime: &Runtime, pause: Duration) -> Result<Round> {
-        let id = self.fresh();
+        let id = self.fresh(runtime);
         std::thread::sleep(pause);
         let time = runtime.time(Verb::Run, &id, &self.bundles.ending());
         self.end_failed(runtime, &id, time.is_err());
@@ -124,7 +122,7 @@ impl Stage<'_> {
     }
 
     fn lifecycle(&mut self, runtime: &Runtime, pause: Duration) -> Result<Round> {
-        let id = self.fresh();
+        let id = self.fresh(runtime);
         let bundle = self.bundles.staying();
         let times: Result<Round> = [Verb::Create, Verb::Start, Verb::Delete]
             .into_iter()
@@ -147,7 +145,7 @@ impl Stage<'_> {
         let bundle = self.bundles.staying();
         let mut standing = Vec::new();
         for runtime in self.runtimes {
-            let id = self.fresh();
+            let id = self.fresh(runtime);
             let made = runtime
                 .time(Verb::Create, &id, &bundle)
                 .and_then(|_| runtime.time(Verb::Start, &id, &bundle));
@@ -176,12 +174,12 @@ impl Stage<'_> {
     fn peaks(&mut self) -> Result<()> {
         let Some(floor) = self.runtimes.iter().find(|runtime| runtime.is_floor()) else { return Ok(()) };
         for runtime in self.runtimes {
-            let id = self.fresh();
+            let id = self.fresh(runtime);
             for verb in [Verb::Create, Verb::Start, Verb::Exec, Verb::Delete] {
                 let peak = runtime.peak(floor, verb, &id, &self.bundles.staying())?;
                 self.out.peaks.insert((verb.name().into(), runtime.name.clone()), peak);
             }
-            let id = self.fresh();
+            let id = self.fresh(runtime);
             let peak = runtime.peak(floor, Verb::Run, &id, &self.bundles.ending())?;
             self.out.peaks.insert(("run".into(), runtime.name.clone()), peak);
             reap();
@@ -195,7 +193,7 @@ impl Stage<'_> {
         let bundle = self.bundles.staying();
         for _ in 0..3 {
             for runtime in self.runtimes {
-                let ids: Vec<String> = (0..number).map(|_| self.fresh()).collect();
+                let ids: Vec<String> = (0..number).map(|_| self.fresh(runtime)).collect();
                 for verb in [Verb::Create, Verb::Start, Verb::Delete] {
                     let begin = Instant::now();
                     let children: Result<Vec<_>> =
@@ -221,7 +219,8 @@ fn heat(pause: Duration) -> &'static str {
     if pause.is_zero() { "" } else { " cold" }
 }
 
-fn reap() {
+/// Takes in what has ended below this process.
+pub fn reap() {
     while matches!(waitpid(None, Some(WaitPidFlag::WNOHANG)), Ok(status) if status != WaitStatus::StillAlive)
     {
     }
@@ -229,8 +228,8 @@ fn reap() {
 
 /// On v1, a real-time process may only be in a cpu cgroup with a budget; it is made before the runtime comes. More than
 /// this would add up over the containers that are still being torn down.
-fn give_real_time(id: &str) {
-    let folder = Path::new("/sys/fs/cgroup/cpu").join(id);
+fn give_real_time(cgroup: &str) {
+    let folder = Path::new("/sys/fs/cgroup/cpu").join(cgroup);
     let given =
         std::fs::create_dir(&folder).and_then(|()| std::fs::write(folder.join("cpu.rt_runtime_us"), "20000"));
     if let Err(error) = given {

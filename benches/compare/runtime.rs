@@ -34,6 +34,10 @@ pub enum Verb {
     Exec,
     /// `delete --force`.
     Delete,
+    /// `state`.
+    State,
+    /// `list`.
+    List,
 }
 
 impl Verb {
@@ -45,6 +49,8 @@ impl Verb {
             Verb::Start => "start",
             Verb::Exec => "exec",
             Verb::Delete => "delete",
+            Verb::State => "state",
+            Verb::List => "list",
         }
     }
 }
@@ -52,22 +58,24 @@ impl Verb {
 impl Runtime {
     /// The kernel's own price.
     pub fn floor(program: &Path, bundles: &Bundles) -> Runtime {
-        let floor = Floor { root: bundles.root(), state: bundles.state() };
+        let floor = Floor { root: bundles.root(), state: bundles.state("floor") };
         Runtime { name: "floor".into(), program: program.into(), options: Vec::new(), floor: Some(floor) }
     }
 
+    /// Where it puts a container in each hierarchy, when the config does not say.
+    pub fn cgroup(&self, id: &str) -> String {
+        if self.name.starts_with("isolate") { format!("isolate-{id}") } else { id.to_owned() }
+    }
+
     /// From `PROGRAM`, or `NAME=PROGRAM OPTION…`.
-    pub fn parse(words: &str) -> Result<Runtime> {
+    pub fn parse(words: &str, bundles: &Bundles) -> Result<Runtime> {
         let (name, command) = words.split_once('=').map_or((None, words), |(name, rest)| (Some(name), rest));
         let mut command = command.split_whitespace().map(str::to_owned);
         let program = find(&command.next().ok_or("an empty runtime")?)?;
         let own = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        Ok(Runtime {
-            name: name.map_or(own, str::to_owned),
-            program,
-            options: command.collect(),
-            floor: None,
-        })
+        let name = name.map_or(own, str::to_owned);
+        let root = ["--root".to_owned(), bundles.state(&name).display().to_string()];
+        Ok(Runtime { name, program, options: root.into_iter().chain(command).collect(), floor: None })
     }
 
     /// Whether it is the floor.
@@ -85,7 +93,8 @@ impl Runtime {
             (None, Verb::Run | Verb::Create) => command.arg("--bundle").arg(bundle).arg(id),
             (None, Verb::Exec) => command.args([id, "/bin/true"]),
             (None, Verb::Delete) => command.args(["--force", id]),
-            (_, Verb::Start | Verb::Delete) => command.arg(id),
+            (_, Verb::Start | Verb::Delete | Verb::State) => command.arg(id),
+            (_, Verb::List) => &mut command,
         };
         if let Some(floor) = &self.floor {
             command.env("FLOOR_ROOTFS", &floor.root).env("FLOOR_STATE", &floor.state);
