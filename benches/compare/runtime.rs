@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use sha2::{Digest, Sha256};
+
 use super::Result;
 use super::bundle::Bundles;
 
@@ -64,7 +66,14 @@ impl Runtime {
 
     /// Where it puts a container in each hierarchy, when the config does not say.
     pub fn cgroup(&self, id: &str) -> String {
-        if self.name.starts_with("isolate") { format!("isolate-{id}") } else { id.to_owned() }
+        if !self.name.starts_with("isolate") {
+            return id.to_owned();
+        }
+        // With a state root of its own, a digest of that stands in the name.
+        let root = self.options.iter().skip_while(|option| *option != "--root").nth(1);
+        let digest = Sha256::digest(root.map(String::as_bytes).unwrap_or_default());
+        let digest: String = digest.iter().take(6).map(|byte| format!("{byte:02x}")).collect();
+        format!("isolate-{digest}-{id}")
     }
 
     /// From `PROGRAM`, or `NAME=PROGRAM OPTION…`.
