@@ -9,7 +9,7 @@
 //! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`layers`] (the root put together),
 //! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`birth`] and [`death`],
 //! [`launch`] and [`keeper`], [`adjust`] (`set`), [`halt`], [`look`], [`measure`], [`enter`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
-//! one moment), [`snapshots`], [`difference`], [`twin`] (clones); [`aside`] is how a child does what takes its process into
+//! one moment), [`snapshots`], [`difference`], [`twin`] (clones), [`parcel`] (export and import); [`aside`] is how a child does what takes its process into
 //! other namespaces.
 
 pub mod adjust;
@@ -43,6 +43,7 @@ pub mod measure;
 pub mod name;
 pub mod nearest;
 pub mod offline;
+pub mod parcel;
 pub mod prepare;
 pub mod ranges;
 pub mod remove;

@@ -74,6 +74,7 @@ suite![
     tenant,
     tenant_disks,
     tenant_limits,
+    tenant_parcels,
     tenant_snapshots,
     terminal,
     try_system,

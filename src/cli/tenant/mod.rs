@@ -26,6 +26,7 @@ mod exec;
 mod info;
 mod launch;
 mod list;
+mod parcel;
 mod pause;
 mod restart;
 mod set;
@@ -108,6 +109,9 @@ const VERBS: &[Verb] = &[
     verb!("restart", restart, Acts),
     verb!("pause", pause::command, run, Acts),
     verb!("unpause", pause::unpause_command, run_unpause, Acts),
+    verb!("export", parcel, Acts),
+    verb!("import", parcel::import_command, run_import, Acts),
+    verb!("verify", parcel::verify_command, run_verify, Looks),
     verb!("destroy", destroy, Acts),
     verb!("set", set, Acts),
     verb!("unset", set::unset_command, run_unset, Acts),
