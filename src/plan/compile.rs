@@ -233,7 +233,11 @@ fn cgroups(plan: &mut Plan, spec: &Spec, options: &Options, host: &Host) -> Resu
         Path::new(base).join(cgroup::chosen(Some(parent), &options.id))
     });
     let path = path.or(chosen.as_deref());
-    let groups = cgroup::compile(resources, path, spec.annotations().as_ref(), &options.id, host)?;
+    let mut groups = cgroup::compile(resources, path, spec.annotations().as_ref(), &options.id, host)?;
+    if chosen.is_some() && !host.privileged {
+        // Nobody has asked for this folder: a caller who may not make it goes without, as with none.
+        groups.groups.iter_mut().for_each(|group| group.optional = group.writes.is_empty());
+    }
     plan.warnings.extend(groups.warnings.iter().cloned());
     Ok(groups)
 }
