@@ -26,7 +26,7 @@ tests![
     an_unknown_container_cannot_be_updated,
     a_limit_below_what_is_in_use_is_refused_when_asked_to_look needs [Need::Cgroup("memory")],
     one_refused_limit_leaves_all_others_as_they_were
-        needs [Need::Cgroup("memory"), Need::Cgroup("cpu"), Need::Isolate],
+        needs [Need::Cgroup("memory"), Need::Cgroup("cpu"), Need::Cgroup("cpuset"), Need::Isolate],
     every_fault_of_the_resources_is_named_at_once needs [Need::Isolate],
     a_new_limit_bites needs [Need::Cgroup("pids")],
     device_rules_that_hold_already_are_left_alone needs [Need::CgroupV1("devices"), Need::Isolate],
@@ -35,9 +35,10 @@ tests![
     a_refused_update_leaves_the_devices_as_they_were
         needs [Need::Root, Need::CgroupV1("devices"), Need::CgroupV1("cpuset"), Need::Isolate],
     an_update_whose_state_cannot_be_written_changes_nothing needs [Need::Root, Need::CgroupV1("pids"), Need::Isolate],
-    updates_at_the_same_time_never_mix needs [Need::Cgroup("memory"), Need::Cgroup("cpu"), Need::Isolate],
+    updates_at_the_same_time_never_mix
+        needs [Need::Cgroup("memory"), Need::Cgroup("cpu"), Need::Cgroup("cpuset"), Need::Isolate],
     an_update_that_was_killed_leaves_nothing_half_done
-        needs [Need::Cgroup("memory"), Need::Cgroup("cpu"), Need::Isolate],
+        needs [Need::Cgroup("memory"), Need::Cgroup("cpu"), Need::Cgroup("cpuset"), Need::Isolate],
     without_a_cgroup_the_missing_delegation_is_named needs [Need::OrdinaryUser, Need::NoCgroup, Need::Isolate],
 ];
 
@@ -271,13 +272,8 @@ fn only_what_is_here(resources: &mut Value) {
 
 /// Gives `resources` a value that the kernel refuses, written after others; its path.
 fn refuse(resources: &mut Value) -> &'static str {
-    if cgroup::is_writable("cpuset") {
-        resources["cpu"]["cpus"] = json!("4095");
-        return "linux.resources.cpu.cpus";
-    }
-    // A kernel without cpuset (User-mode Linux): a burst is never above the quota.
-    resources["cpu"]["burst"] = json!(900_000);
-    "linux.resources.cpu.burst"
+    resources["cpu"]["cpus"] = json!("4095");
+    "linux.resources.cpu.cpus"
 }
 
 /// What the files say that an update of the tests below changes.
