@@ -251,8 +251,14 @@ impl<'a> Child<'a> {
 
     fn join_cgroups(&mut self) -> Result<()> {
         let tasks = std::mem::take(&mut self.tasks);
-        cgroup::join::join_current(&tasks)
-            .map_err(|(index, errno)| Error::sys(format!("write(tasks #{index}, \"0\")"), errno))
+        cgroup::join::join_current(&tasks).map_err(|(index, errno)| {
+            let error = Error::sys(format!("write(tasks #{index}, \"0\")"), errno);
+            match errno {
+                Errno::EACCES | Errno::EPERM => error
+                    .because("the caller may not move a process from its own cgroup into the container's"),
+                _ => error,
+            }
+        })
     }
 
     /// A child of ours takes our place: CLONE_PARENT makes it the runtime's. It goes on only once the runtime

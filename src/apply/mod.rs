@@ -25,6 +25,7 @@ mod links;
 mod listener;
 mod mounts;
 mod net_devices;
+mod old_flags;
 mod placement;
 mod process;
 mod runtime;

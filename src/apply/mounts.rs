@@ -11,8 +11,8 @@ use nix::mount::{MntFlags, MsFlags};
 use nix::sys::stat::{Mode, SFlag, fstat};
 
 use super::child::{Child, is_procfs, open_source};
-use super::links;
 use super::views::Views;
+use super::{links, old_flags};
 use crate::error::{Call, Error, Result};
 use crate::ids::RootPath;
 use crate::plan::{Attributes, Slot, Step, TargetLink, may_cover_procfs};
@@ -38,10 +38,22 @@ pub(super) fn bind_root(child: &mut Child<'_>, path: &Path) -> Result<()> {
         return Err(Error::new("the rootfs is not a folder"));
     }
     make_parent_private(path);
-    let tree = mount::clone_tree_at(&below, Depth::All).call(|| format!("open_tree({path:?})"))?;
+    let tree = mount::clone_tree_at(&below, Depth::All).call(|| format!("open_tree({path:?})"));
+    let tree = tree.map_err(explain_missing)?;
     mount::attach(&tree, &below).call(|| format!("move_mount({path:?})"))?;
     child.root = Some(RootFolder::new(tree));
     Ok(())
+}
+
+/// Nothing takes the place of the calls that handle a mount by descriptor.
+fn explain_missing(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::ENOSYS) => error.because("isolate needs Linux 5.2 or newer"),
+        Some(Errno::EPERM) => error
+            .because("it is not allowed here, though it is on Linux 5.2 and newer")
+            .hint("a seccomp filter of an outer container may deny it"),
+        _ => error,
+    }
 }
 
 /// pivot_root(2) refuses a root whose parent mount is shared. Which folder above the rootfs that mount
@@ -88,10 +100,27 @@ fn attach(
         false => links::target(root, target, link)?,
     };
     refuse_procfs(&at, target)?;
-    set_attributes(&source, attributes)?;
-    mount::attach(&source, &at)
-        .call(|| format!("move_mount({target})"))
-        .map_err(|error| links::explain(error, link))
+    let attach = || {
+        let attached = mount::attach(&source, &at).call(|| format!("move_mount({target})"));
+        attached.map_err(|error| links::explain(error, link))
+    };
+    match set_attributes(&source, attributes) {
+        Ok(()) => attach(),
+        // What is attached can be changed by the old call as well.
+        Err(error) if old_flags::may_serve(&error, attributes) => {
+            attach()?;
+            old_flags::set(&source, attributes).map_err(|_| error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Changes a mount that is attached, by whichever call there is.
+fn change_attached(fd: impl AsFd, wanted: &Attributes) -> Result<()> {
+    match set_attributes(fd.as_fd(), wanted) {
+        Err(error) if old_flags::may_serve(&error, wanted) => old_flags::set(fd, wanted).map_err(|_| error),
+        result => result,
+    }
 }
 
 fn set_attributes(fd: impl AsFd, wanted: &Attributes) -> Result<()> {
@@ -144,7 +173,7 @@ pub(super) fn mount_filesystem(child: &Child<'_>, step: &Step) -> Result<()> {
     if *attributes == Attributes::default() {
         return Ok(());
     }
-    set_attributes(found(root, target)?, attributes)
+    change_attached(found(root, target)?, attributes)
 }
 
 /// Makes a filesystem and attaches it, without a path of the root and without procfs.
@@ -293,7 +322,7 @@ fn found(root: &RootFolder, path: &RootPath) -> Result<OwnedFd> {
 
 /// Changes the mount at a path.
 pub(super) fn remount(child: &Child<'_>, target: &RootPath, attributes: &Attributes) -> Result<()> {
-    set_attributes(found(child.root()?, target)?, attributes)
+    change_attached(found(child.root()?, target)?, attributes)
 }
 
 fn to_be_closed(child: &mut Child<'_>, path: &RootPath) -> Result<Option<OwnedFd>> {
@@ -306,8 +335,15 @@ pub(super) fn make_read_only(child: &mut Child<'_>, path: &RootPath) -> Result<(
     let Some(at) = to_be_closed(child, path)? else { return Ok(()) };
     let copy = mount::clone_tree_at(&at, Depth::All).call(|| format!("open_tree({path})"))?;
     let read_only = libc::MOUNT_ATTR_RDONLY;
-    mount::set_attributes(&copy, Depth::All, read_only, 0, 0).call(|| format!("mount_setattr({path})"))?;
-    mount::attach(&copy, &at).call(|| format!("move_mount({path})"))
+    let attach = || mount::attach(&copy, &at).call(|| format!("move_mount({path})"));
+    match mount::set_attributes(&copy, Depth::All, read_only, 0, 0) {
+        // The old call reaches the mount alone, and not those below: so runc does it on every kernel.
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            attach()?;
+            old_flags::set(&copy, &Attributes { set: read_only, ..Attributes::default() })
+        }
+        result => result.call(|| format!("mount_setattr({path})")).and_then(|()| attach()),
+    }
 }
 
 /// Covers a path; a missing one is skipped.

@@ -242,7 +242,10 @@ impl<'a> Runtime<'a> {
             return Ok(());
         }
         let slave = nix::mount::MsFlags::MS_SLAVE.bits();
-        mount::set_attributes(&tree, mount::Depth::All, 0, 0, slave).call(|| "mount_setattr(MS_SLAVE)")?;
+        match mount::set_attributes(&tree, mount::Depth::All, 0, 0, slave) {
+            Err(Errno::ENOSYS | Errno::EPERM) => super::old_flags::make_slave(&tree)?,
+            result => result.call(|| "mount_setattr(MS_SLAVE)")?,
+        }
         if let Some(map) = id_map {
             idmaps::show_through(&tree, map)?;
         }
@@ -317,7 +320,7 @@ impl<'a> Runtime<'a> {
                 let other = (self.work.init_cgroup)()?;
                 clone(flags, other.as_ref().map(OwnedFd::as_fd), Parent::Caller)?
             }
-            Err(error) if matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM)) => {
+            Err(error) if matches!(error.errno(), Some(Errno::EACCES | Errno::EPERM | Errno::ENOSYS)) => {
                 self.is_outside = true;
                 clone(flags, None, Parent::Caller).map_err(|_| error)?
             }
@@ -338,12 +341,11 @@ impl<'a> Runtime<'a> {
         match token {
             Token::Cgroup => {
                 let made = self.made()?;
+                let mut fds = made.cgroup.tasks_files()?;
                 if self.is_outside && !made.cgroup.attach_by_systemd(made.pid)? {
-                    return Err(Error::sys("clone3(CLONE_INTO_CGROUP)", Errno::EACCES).because(
-                        "the caller may not move a process from its own cgroup into the container's",
-                    ));
+                    // Without CLONE_INTO_CGROUP the child goes there itself, if it may.
+                    fds.extend(made.cgroup.procs_file()?);
                 }
-                let fds = made.cgroup.tasks_files()?;
                 self.say(token, &fds)
             }
             Token::Commit => {

@@ -35,6 +35,18 @@ impl Cgroup {
         v1.iter().map(open).collect()
     }
 
+    /// The file of the v2 folder by which the child joins it, where it cannot be born there.
+    ///
+    /// # Errors
+    /// When it cannot be opened for writing.
+    pub fn procs_file(&self) -> Result<Option<OwnedFd>> {
+        let open = |group: &super::OpenGroup| {
+            let path = group.dir.join("cgroup.procs");
+            files::open_file(&group.fd, "cgroup.procs", OFlag::O_WRONLY).call(|| format!("open({path:?})"))
+        };
+        self.unified().map(open).transpose()
+    }
+
     /// The v2 folder, for `clone3` with CLONE_INTO_CGROUP (KERNEL(5.7)), in hybrid set-ups too.
     pub fn clone_into(&self) -> Option<BorrowedFd<'_>> {
         self.unified().map(|group| group.fd.as_fd())

@@ -38,6 +38,7 @@ pub fn check_mount_options(spec: &Spec) -> Faults {
 pub fn check_host(spec: &Spec, host: &Host) -> Faults {
     let mut faults = Faults::default();
     check_labels(spec, host, &mut faults);
+    check_mounts(spec, host, &mut faults);
     let namespaces = spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref());
     for (index, namespace) in namespaces.unwrap_or_default().iter().enumerate() {
         // The kernel's names: `mnt`, `net`.
@@ -61,6 +62,28 @@ pub fn check_host(spec: &Spec, host: &Host) -> Faults {
 
 fn has_version_2(host: &Host) -> bool {
     host.cgroups.hierarchies.iter().any(|hierarchy| hierarchy.version == crate::cgroup::layout::Version::V2)
+}
+
+/// What mount_setattr(2) alone can do. A kernel that has it by a backport is of a distribution whose numbers are higher.
+fn check_mounts(spec: &Spec, host: &Host, faults: &mut Faults) {
+    let kernel = format!("and this is {}.{}", host.kernel.0, host.kernel.1);
+    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
+        let words = mount.options().as_deref().unwrap_or_default();
+        let Ok(options) = mount_options::parse(words, mount.typ().as_deref()) else { continue };
+        let is_recursive = !options.recursive_set.is_empty() || !options.recursive_cleared.is_empty();
+        if is_recursive && host.kernel < (5, 12) {
+            let text = format!("attributes of all mounts below need Linux 5.12, {kernel}");
+            faults.add(format!("mounts[{index}].options"), text);
+        }
+        let is_mapped = options.id_mapped.is_some() || mount.uid_mappings().is_some();
+        if is_mapped && host.kernel < (5, 12) {
+            faults.add(format!("mounts[{index}]"), format!("id-mapped mounts need Linux 5.12, {kernel}"));
+        }
+        if options.set.has(libc::MS_NOSYMFOLLOW) && host.kernel < (5, 10) {
+            let text = format!("\"nosymfollow\" needs Linux 5.10, {kernel}");
+            faults.add(format!("mounts[{index}].options"), text);
+        }
+    }
 }
 
 fn check_labels(spec: &Spec, host: &Host, faults: &mut Faults) {

@@ -20,6 +20,8 @@ pub mod mount_options;
 mod mounts;
 mod namespaces;
 mod net_devices;
+#[cfg(test)]
+mod old_kernels_tests;
 mod placement;
 mod print;
 mod process;

@@ -83,7 +83,25 @@ pub fn set_personality(persona: u64) -> Result<(), Errno> {
 pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     // SAFETY: no descriptor is closed, only its flag changes.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    Errno::result(result).map(drop)
+    match Errno::result(result) {
+        Err(Errno::ENOSYS | Errno::EPERM | Errno::EINVAL) => {
+            // SAFETY: as above.
+            one_by_one(first, u32::MAX, |fd| unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) });
+            Ok(())
+        }
+        result => result.map(drop),
+    }
+}
+
+/// KERNEL(5.9), KERNEL(5.11) for the flag: without `close_range` every number that can be open is tried.
+fn one_by_one(first: u32, last: u32, act: impl Fn(i32) -> i32) {
+    /// No kernel has more than this unless its administrator says so (`fs.nr_open`).
+    const MOST: u32 = 1 << 20;
+    let last = last.min(MOST);
+    for fd in first..=last {
+        // One that is not open is fine.
+        act(fd.cast_signed());
+    }
 }
 
 /// Closes all descriptors from `first` on but those in `keep`. For a child that never drops what its copy of
@@ -109,7 +127,14 @@ fn close_between(start: u32, end: u32) -> Result<(), Errno> {
     }
     let last = if end == u32::MAX { end } else { end - 1 };
     // SAFETY: the caller says that nothing of this process uses these descriptors any more.
-    Errno::result(unsafe { libc::syscall(libc::SYS_close_range, start, last, 0) }).map(drop)
+    match Errno::result(unsafe { libc::syscall(libc::SYS_close_range, start, last, 0) }) {
+        Err(Errno::ENOSYS | Errno::EPERM) => {
+            // SAFETY: as above.
+            one_by_one(start, last, |fd| unsafe { libc::close(fd) });
+            Ok(())
+        }
+        result => result.map(drop),
+    }
 }
 
 /// Joins the session keyring of that name, a new one if there is none, and lets its owner use it

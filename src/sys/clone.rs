@@ -58,15 +58,33 @@ pub fn clone(namespaces: u64, cgroup: Option<BorrowedFd<'_>>, parent: Parent) ->
     // SAFETY: `args` and `pidfd` outlive the call; without CLONE_VM the child has its own copy of all
     // memory, and the caller has one thread, so no lock is held by another.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) };
-    match result {
-        0 => Ok(Cloned::Child),
-        -1 => Err(Error::sys(format!("clone3(flags {:#x})", args.flags), Errno::last())),
-        pid => {
-            // SAFETY: CLONE_PIDFD stored a new descriptor that nobody else owns.
-            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-            Ok(Cloned::Parent { pid: pid as i32, pidfd })
-        }
+    match (result, Errno::last()) {
+        // KERNEL(5.3), and filters of outer containers: an older call does the same, but for the cgroup.
+        (-1, Errno::ENOSYS | Errno::EPERM) if cgroup.is_none() => clone_by_old_call(args.flags, parent),
+        (-1, errno) => Err(Error::sys(format!("clone3(flags {:#x})", args.flags), errno)),
+        (pid, _) => Ok(cloned(pid, pidfd)),
     }
+}
+
+fn cloned(pid: libc::c_long, pidfd: i32) -> Cloned {
+    if pid == 0 {
+        return Cloned::Child;
+    }
+    // SAFETY: CLONE_PIDFD stored a new descriptor that nobody else owns.
+    Cloned::Parent { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } }
+}
+
+/// clone(2), KERNEL(5.2) for CLONE_PIDFD. Its lowest byte is the exit signal, so it cannot make a time namespace.
+fn clone_by_old_call(flags: u64, parent: Parent) -> Result<Cloned> {
+    let call = |errno| Error::sys(format!("clone(flags {flags:#x})"), errno);
+    if flags & 0xff != 0 {
+        return Err(call(Errno::ENOSYS));
+    }
+    let signal = if parent == Parent::Caller { libc::SIGCHLD as u64 } else { 0 };
+    let mut pidfd: i32 = -1;
+    // SAFETY: as for clone3; a stack of 0 is the copy of the caller's.
+    let result = unsafe { libc::syscall(libc::SYS_clone, flags | signal, 0, &raw mut pidfd, 0, 0) };
+    Errno::result(result).map(|pid| cloned(pid, pidfd)).map_err(call)
 }
 
 /// Ends the calling process at once, without destructors or exit handlers of the process it was cloned from.

@@ -18,6 +18,7 @@ pub mod need;
 pub mod process;
 pub mod runner;
 pub mod session;
+pub mod vanish;
 
 pub use bundle::Bundle;
 pub use child::{Output, Run};
