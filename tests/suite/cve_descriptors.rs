@@ -17,7 +17,7 @@ tests![
     exec_holds_no_folder_when_the_program_runs,
     a_tracer_in_the_container_sees_nothing_of_the_runtime needs [Need::Root],
     the_binary_of_the_runtime_cannot_be_written_from_inside
-        needs [Need::Root, Need::Not("runc", "its binary is looked at in another place"), Need::Not("crun", "likewise")],
+        needs [Need::Root, Need::Not("runc", "its binary is looked at in another place")],
     a_program_that_is_the_runtime_itself_does_nothing,
     nothing_is_typed_into_the_callers_terminal needs [Need::File("/proc/sys/dev/tty/legacy_tiocsti")],
     no_abstract_socket_is_left_in_reach,

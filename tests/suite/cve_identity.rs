@@ -9,9 +9,9 @@ use crate::tests;
 
 tests![
     a_numeric_user_is_never_looked_up_in_the_image,
-    a_user_that_is_no_number_is_refused_whole needs [Need::Not("runc", "1.1 takes some"), Need::Not("crun", "1.8 has CVE-2026-30892")],
-    an_id_beyond_32_bits_is_never_root needs [Need::Not("runc", "1.1 takes 2^32 for 0"), Need::Not("crun", "1.8 wraps")],
-    capabilities_are_never_inheritable_unless_configured needs [Need::Not("crun", "1.8 has CVE-2022-27650's form for --cap")],
+    a_user_that_is_no_number_is_refused_whole needs [Need::Not("runc", "1.1 takes some")],
+    an_id_beyond_32_bits_is_never_root needs [Need::Not("runc", "1.1 takes 2^32 for 0")],
+    capabilities_are_never_inheritable_unless_configured,
     absent_capabilities_are_none,
     sixteen_bit_lengths_do_not_wrap,
     a_hook_gets_no_word_of_the_containers_environment,

@@ -16,7 +16,7 @@ tests![
     a_link_in_the_state_root_is_no_container,
     a_name_leads_nowhere,
     a_cgroup_path_leads_nowhere_else needs [Need::Isolate],
-    exec_is_not_led_out_of_the_containers_cgroup needs [Need::Root, Need::CgroupV1("memory"), Need::Not("crun", "1.8 takes paths of v2 only")],
+    exec_is_not_led_out_of_the_containers_cgroup needs [Need::Root, Need::CgroupV1("memory")],
     a_signal_never_hits_a_process_that_has_got_the_pid needs [Need::Isolate],
     a_state_file_that_was_edited_kills_no_stranger needs [Need::Isolate],
     annotations_that_features_does_not_name_change_nothing needs [Need::Isolate],
