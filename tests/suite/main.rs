@@ -15,6 +15,7 @@ macro_rules! suite {
             if let Some(code) = support::vanish::become_program_if_asked() {
                 return code;
             }
+            support::tracer::act_if_called();
             let mut tests = Vec::new();
             $(tests.extend($file::tests());)*
             support::runner::main(tests)
@@ -41,6 +42,7 @@ suite![
     devices,
     events,
     exec,
+    faults,
     fields,
     hardening,
     hooks,

@@ -19,6 +19,7 @@ pub mod process;
 pub mod runner;
 pub mod session;
 pub mod vanish;
+pub mod tracer;
 
 pub use bundle::Bundle;
 pub use child::{Output, Run};
