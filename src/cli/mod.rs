@@ -130,6 +130,16 @@ fn dispatch(global: Global) -> Result<i32, (Error, i32)> {
     }
 }
 
+/// Gives any arguments to the parser of the command that the first of them names, and does nothing with what it
+/// reads: whether it was taken.
+#[cfg(fuzzing)]
+pub fn fuzz(args: Vec<OsString>) -> bool {
+    let mut args = args.into_iter();
+    let name = args.next().unwrap_or_default();
+    let Some(entry) = name.to_str().and_then(commands::find) else { return false };
+    usage::parse(commands::parser(entry), args).is_ok()
+}
+
 /// Prints a result and its line end; the exit code is 0. A reader that has gone away has what it wanted.
 fn print(text: impl fmt::Display) -> Result<i32> {
     print_line(text).map(|_| 0)

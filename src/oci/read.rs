@@ -222,6 +222,24 @@ fn rename_scheduler_flag(flag: &mut Json) {
     }
 }
 
+/// Reads any bytes both ways. What the fast way takes, the slow one must take without a fault, and as the same
+/// config.
+#[cfg(fuzzing)]
+pub fn fuzz(bytes: &[u8]) {
+    if check_text(bytes).is_err() {
+        return;
+    }
+    // What is missing altogether is found by sense after the fast way, and by form on the slow one.
+    let Some(quick) = fast(bytes).filter(|quick| validate::validate(quick).is_empty()) else { return };
+    let careful = slow::<Spec>(bytes, &schema::SPEC, "process", DOCUMENT);
+    let careful = careful.unwrap_or_else(|error| unreachable!("only the fast way takes it: {error}"));
+    assert!(careful.broken.is_empty(), "only the slow way finds {:?}", careful.broken);
+    let mut spec = careful.typed;
+    tidy(&mut spec);
+    assert_eq!(quick.spec, spec, "two meanings of one document");
+    assert_eq!(quick.pids_limit, careful.pids_limit, "two limits of one document");
+}
+
 #[cfg(test)]
 #[path = "read_tests.rs"]
 mod tests;

@@ -134,7 +134,11 @@ impl Undo {
     /// # Errors
     /// When the file cannot be read.
     pub fn replay(folder: &Folder) -> Result<Vec<Undo>> {
-        let content = folder.read("journal")?.unwrap_or_default();
+        Ok(Undo::parse(&folder.read("journal")?.unwrap_or_default()))
+    }
+
+    /// The records of a journal's content, as [`Undo::replay`] gives them.
+    pub fn parse(content: &[u8]) -> Vec<Undo> {
         let lines = content.split(|byte| *byte == b'\n');
         let mut records: Vec<Undo> = lines.filter_map(|line| serde_json::from_slice(line).ok()).collect();
         let is_not_made = |dir: &PathBuf| {
@@ -147,6 +151,6 @@ impl Undo {
         let mut kept = strays.into_iter();
         records.retain(|_| !kept.next().unwrap_or(false));
         records.reverse();
-        Ok(records)
+        records
     }
 }

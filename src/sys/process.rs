@@ -227,6 +227,12 @@ fn parse_stat(text: &[u8]) -> Option<Stat> {
     }
 }
 
+/// Gives any bytes to the parser of `/proc/PID/stat`.
+#[cfg(fuzzing)]
+pub fn fuzz(text: &[u8]) -> Option<Stat> {
+    parse_stat(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -129,6 +129,12 @@ fn parse_v2(text: &str) -> Block {
     block
 }
 
+/// Gives any text to both parsers: how many entries were taken.
+#[cfg(fuzzing)]
+pub(super) fn fuzz(text: &str) -> usize {
+    parse_v1(text).len() + parse_v2(text).bytes.len()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

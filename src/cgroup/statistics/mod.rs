@@ -245,6 +245,12 @@ fn swap_limit(group: &OpenGroup, v1: i64) -> Option<u64> {
     }
 }
 
+/// Gives any text to the parsers of block I/O and of keyed files.
+#[cfg(fuzzing)]
+pub fn fuzz(text: &str) -> (usize, Option<u64>) {
+    (block::fuzz(text), files::keyed(text, "oom_kill"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,4 +1,6 @@
-//! Runs a filter as the kernel would, for tests: only the instructions seccomp knows, any other is a panic.
+//! Runs a filter as the kernel would, for tests and fuzzing: only the instructions seccomp knows, any other is a panic.
+
+#![allow(clippy::panic)]
 
 use crate::sys::bpf::Instruction;
 

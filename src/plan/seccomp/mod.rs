@@ -30,8 +30,10 @@ mod listener;
 mod profile;
 mod verdicts;
 
-#[cfg(test)]
-mod interpret;
+#[cfg(any(test, fuzzing))]
+pub mod interpret;
+#[cfg(any(test, fuzzing))]
+pub mod plainly;
 #[cfg(test)]
 mod tests;
 

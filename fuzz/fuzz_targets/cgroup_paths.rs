@@ -1,0 +1,22 @@
+//! Any `cgroupsPath`: what is planned lies below the mount point of its hierarchy, and is not that itself.
+#![no_main]
+
+use std::path::{Component, Path};
+
+use isolate::ids::ContainerId;
+use isolate::plan::cgroup::compile;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: (String, u8, String)| {
+    let (path, kind, id) = input;
+    let host = isolate_fuzz::host(kind);
+    let Ok(id) = ContainerId::new(id) else { return };
+    let Ok(plan) = compile(None, Some(Path::new(&path)), &id, &host) else { return };
+    for group in &plan.groups {
+        let hierarchy =
+            host.cgroups.hierarchies.iter().find(|one| one.name() == group.hierarchy).expect("is there");
+        let below = group.dir.strip_prefix(&hierarchy.mount_point).expect("below the mount point");
+        assert!(below.components().next().is_some(), "the mount point itself");
+        assert!(below.components().all(|part| matches!(part, Component::Normal(_))), "{below:?}");
+    }
+});
