@@ -18,8 +18,8 @@ pub mod need;
 pub mod process;
 pub mod runner;
 pub mod session;
-pub mod vanish;
 pub mod tracer;
+pub mod vanish;
 
 pub use bundle::Bundle;
 pub use child::{Output, Run};
