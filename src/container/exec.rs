@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
@@ -221,12 +222,17 @@ fn compile(
 }
 
 /// The namespaces in which the container is not ours. Entering the user namespace one is in already is
-/// refused by the kernel, and needless.
+/// refused by the kernel, and needless. One that cannot be looked at is an error: left out, the program would run in
+/// the host's.
 pub(super) fn namespaces_to_join(saved: &Saved) -> Result<Vec<Namespace>> {
     let mut joined = Vec::new();
     for kind in Namespace::ALL {
         let name = kind.proc_name();
-        let Ok(own) = namespace::own_inode(name) else { continue };
+        let own = match namespace::own_inode(name) {
+            // The kernel has no such kind.
+            Err(Errno::ENOENT) => continue,
+            own => own.call(|| format!("stat(\"/proc/thread-self/ns/{name}\")"))?,
+        };
         let theirs =
             namespace::inode(saved.pid, name).call(|| format!("stat(\"/proc/{}/ns/{name}\")", saved.pid))?;
         if own != theirs {
