@@ -58,11 +58,19 @@ pub(super) fn parse(
         );
         return None;
     }
-    if name.ends_with(".slice")
-        && let Err(fault) = slice_folder(&unit)
-    {
-        sheet.fault(WHY, fault);
-        return None;
+    if name.ends_with(".slice") {
+        let fault = match slice_folder(&unit) {
+            // Its cgroup is that of the whole machine, or of all that the user has.
+            Ok(folder) if folder.as_os_str().is_empty() => {
+                Some(format!("{path:?} names the root slice, which is no container's own"))
+            }
+            Ok(_) => None,
+            Err(fault) => Some(fault),
+        };
+        if let Some(fault) = fault {
+            sheet.fault(WHY, fault);
+            return None;
+        }
     }
     Some(Unit { bus: manager.bus, name: unit, slice: slice.to_owned(), properties: Vec::new() })
 }
@@ -363,6 +371,15 @@ mod tests {
             assert!(error.contains("invalid slice name"), "{slice}: {error}");
         }
         assert!(place(Some("a.slice:p:"), &system).is_err());
+    }
+
+    #[test]
+    fn the_root_slice_is_no_containers_own() {
+        let error = place(Some("a.slice::-.slice"), &manager(Bus::System, "/")).unwrap_err();
+        assert!(error.contains("root slice"), "{error}");
+        let (layout, id) = (Layout::default(), ContainerId::new("-.slice").unwrap());
+        let mut sheet = Sheet::new(&layout, Occasion::Create);
+        assert!(parse(None, &id, &manager(Bus::System, "/"), &mut sheet).is_none());
     }
 
     #[test]
