@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
 
+use crate::support::repository;
 use crate::tests;
 
 tests![every_known_defect_is_in_the_list, every_test_of_the_list_exists, every_test_of_the_corpus_is_in_the_list, every_patch_of_the_list_exists];
@@ -27,18 +27,14 @@ const DEFECTS: &[&str] = &[
     "CVE-2026-53489", "CVE-2026-53492",
 ];
 
-fn repository() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn list() -> String {
-    fs::read_to_string(repository().join("docs/cves.md")).unwrap()
+    fs::read_to_string(repository("docs/cves.md")).unwrap()
 }
 
 /// `file::name` of every test of the suite that stands in a `tests![…]`.
 fn known_tests() -> BTreeSet<String> {
     let mut known = BTreeSet::new();
-    for entry in fs::read_dir(repository().join("tests/suite")).unwrap().flatten() {
+    for entry in fs::read_dir(repository("tests/suite")).unwrap().flatten() {
         let path = entry.path();
         let file = path.file_stem().unwrap().to_str().unwrap().to_owned();
         let text = fs::read_to_string(&path).unwrap();
@@ -54,7 +50,7 @@ fn named_tests() -> BTreeSet<String> {
     let text = list();
     let quoted = text.split('`').skip(1).step_by(2);
     let is_test = |word: &&str| word.split_once("::").is_some_and(|(file, name)| {
-        !file.contains('/') && !name.contains(':') && repository().join(format!("tests/suite/{file}.rs")).exists()
+        !file.contains('/') && !name.contains(':') && repository(&format!("tests/suite/{file}.rs")).exists()
     });
     quoted.filter(is_test).map(str::to_owned).collect()
 }
@@ -82,6 +78,6 @@ fn every_test_of_the_corpus_is_in_the_list() {
 fn every_patch_of_the_list_exists() {
     let text = list();
     let patches = text.split('`').skip(1).step_by(2).filter(|word| word.ends_with(".patch"));
-    let missing: Vec<_> = patches.filter(|name| !repository().join("tests/bite").join(name).exists()).collect();
+    let missing: Vec<_> = patches.filter(|name| !repository("tests/bite").join(name).exists()).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }

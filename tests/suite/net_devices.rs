@@ -1,6 +1,7 @@
 //! `linux.netDevices`: network devices of the host that move into a container.
 
 use std::process::Command;
+use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
@@ -28,13 +29,35 @@ tests![
     devices_of_an_ordinary_user_are_refused needs [Need::Isolate, Need::OrdinaryUser],
 ];
 
+/// ip(8) mounts the folder of its namespaces over itself with the first of them, and leaves it so. `Some` is how many
+/// namespaces of ours there are below a mount of ours; `None`, somebody else's mount was there.
+static OURS: Mutex<Option<Option<usize>>> = Mutex::new(None);
+
+fn add_namespace(name: &str) {
+    let mut ours = OURS.lock().unwrap();
+    let is_mounted = || std::fs::read_to_string("/proc/self/mountinfo").unwrap().contains(" /run/netns ");
+    let count = ours.get_or_insert_with(|| (!is_mounted()).then_some(0));
+    child::run(Command::new("ip").args(["netns", "add", name])).ok();
+    *count = count.map(|count| count + 1);
+}
+
+fn remove_namespace(name: &str) {
+    let Ok(mut ours) = OURS.lock() else { return };
+    let _ = Command::new("ip").args(["netns", "del", name]).status();
+    let Some(Some(count)) = ours.as_mut() else { return };
+    *count -= 1;
+    if *count == 0 {
+        let _ = Command::new("umount").arg("/run/netns").status();
+    }
+}
+
 /// A network namespace with a pair of devices, in which the runtime runs: the host's own is left alone.
 struct Net(String);
 
 impl Net {
     fn new() -> Net {
         let net = Net(session::unique("net"));
-        child::run(Command::new("ip").args(["netns", "add", &net.0])).ok();
+        add_namespace(&net.0);
         net.ip(&["link", "add", "one", "mtu", "1400", "type", "veth", "peer", "name", "two"]);
         net
     }
@@ -64,7 +87,7 @@ impl Net {
 
 impl Drop for Net {
     fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.0]).status();
+        remove_namespace(&self.0);
     }
 }
 

@@ -253,3 +253,13 @@ fn reap_orphans() {
         }
     });
 }
+
+/// A shell starts what it puts in the background with these ignored, and so would be every program of the tests.
+#[allow(unsafe_code)]
+pub fn hear_keys() {
+    use nix::sys::signal::{SigHandler, Signal, signal};
+    for key in [Signal::SIGINT, Signal::SIGQUIT] {
+        // SAFETY: the default action installs no handler.
+        unsafe { signal(key, SigHandler::SigDfl) }.unwrap();
+    }
+}

@@ -90,6 +90,7 @@ pub fn main_with(tests: Vec<Test>, finish: fn() -> Vec<String>) -> ExitCode {
         return libtest_mimic::run(&arguments, trials).exit_code();
     }
     quiet_panics();
+    super::child::hear_keys();
     session::open();
     let guard = Guard::look();
     let result = libtest_mimic::run(&arguments, trials);
