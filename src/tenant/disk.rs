@@ -60,18 +60,23 @@ fn text(path: &Path) -> Result<String> {
 
 /// Runs a program of the host's; its last words are the error.
 fn run(program: &str, arguments: &[&str]) -> Result<()> {
+    run_to_an_end(program, arguments, &[0])
+}
+
+/// `good` are the exit codes of success.
+fn run_to_an_end(program: &str, arguments: &[&str], good: &[i32]) -> Result<()> {
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = Command::new(program);
     // Where such programs are; not everybody's PATH has it.
     command.env("PATH", format!("{path}:/usr/sbin:/sbin")).env("LC_ALL", "C");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null());
     let output = command.output().call(|| format!("spawn({program:?})"))?;
+    if output.status.code().is_some_and(|code| good.contains(&code)) {
+        return Ok(());
+    }
     let words = String::from_utf8_lossy(&output.stderr);
     let last = words.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default();
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(Error::new(format!("{program} failed: {}", last.trim()))),
-    }
+    Err(Error::new(format!("{program} failed ({}): {}", output.status, last.trim())))
 }
 
 /// The device that the tenant's image is now, if it is one.
@@ -220,7 +225,8 @@ pub fn grow(folder: &Path, fs: FileSystem, from: u64, to: u64) -> Result<()> {
     let grown = match (&standing, fs) {
         (None, FileSystem::Ext4) => {
             let path = text(&image)?;
-            run("e2fsck", &["-f", "-p", &path]).and_then(|()| run("resize2fs", &[&path]))
+            // 1: what was found is corrected (e2fsck(8)), such as a journal that was still to be replayed.
+            run_to_an_end("e2fsck", &["-f", "-p", &path], &[0, 1]).and_then(|()| run("resize2fs", &[&path]))
         }
         _ => aside::run(|| grow_mounted(folder, fs, standing.as_ref().map(|(device, _)| device.as_path()))),
     };

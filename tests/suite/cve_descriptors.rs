@@ -61,11 +61,11 @@ fn no_program_is_found_through_a_descriptor() {
 
 fn a_descriptor_of_the_caller_is_not_in_the_container() {
     // CVE-2024-21626, CVE-2016-8649: the caller has the host's root open, and has left it open on exec.
-    let container = Bundle::shell("ls /proc/self/fd | tr '\\n' ' '; ls /proc/1/fd | tr '\\n' ' '; ls -d /proc/1/fd/9/proc").container();
+    let container = Bundle::shell("ls /proc/self/fd; ls /proc/1/fd; ls -d /proc/1/fd/9/proc").container();
     let command = container.bundle_command("run", &[]);
     let output = with_open_root(&command);
-    // 3 is the folder that `ls` itself has open.
-    assert_eq!(output.text(), "0 1 2 3 0 1 2", "{output}");
+    // 3 is the folder that `ls` itself has open. (In a pipeline the shell could hold a pipe for a moment.)
+    assert_eq!(output.text().split_whitespace().collect::<String>(), "0123012", "{output}");
     let running = Bundle::sleeper().start();
     let output = with_open_root(&running.exec_command(&[], &["/bin/ls", "/proc/self/fd"]));
     assert_eq!(output.text().split_whitespace().collect::<Vec<_>>(), ["0", "1", "2", "3"], "{output}");
