@@ -109,7 +109,7 @@ fn attach(
         // What is attached can be changed by the old call as well.
         Err(error) if old_flags::may_serve(&error, attributes) => {
             attach()?;
-            old_flags::set(&source, attributes).map_err(|_| error)
+            old_flags::set(&source, attributes).map_err(|older| error.because(older))
         }
         Err(error) => Err(error),
     }
@@ -118,7 +118,9 @@ fn attach(
 /// Changes a mount that is attached, by whichever call there is.
 fn change_attached(fd: impl AsFd, wanted: &Attributes) -> Result<()> {
     match set_attributes(fd.as_fd(), wanted) {
-        Err(error) if old_flags::may_serve(&error, wanted) => old_flags::set(fd, wanted).map_err(|_| error),
+        Err(error) if old_flags::may_serve(&error, wanted) => {
+            old_flags::set(fd, wanted).map_err(|older| error.because(older))
+        }
         result => result,
     }
 }

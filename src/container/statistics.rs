@@ -131,35 +131,17 @@ impl Source {
 fn parse_interface(line: &str) -> Option<Interface> {
     let (name, rest) = line.split_once(':')?;
     let numbers: Vec<u64> = rest.split_ascii_whitespace().flat_map(str::parse).collect();
-    let [
-        rx_bytes,
-        rx_packets,
-        rx_errors,
-        rx_dropped,
-        _,
-        _,
-        _,
-        _,
-        tx_bytes,
-        tx_packets,
-        tx_errors,
-        tx_dropped,
-        ..,
-    ] = numbers[..]
-    else {
-        return None;
-    };
-    let name = name.trim().to_owned();
+    let n = numbers.first_chunk::<16>()?;
     Some(Interface {
-        name,
-        rx_bytes,
-        rx_packets,
-        rx_errors,
-        rx_dropped,
-        tx_bytes,
-        tx_packets,
-        tx_errors,
-        tx_dropped,
+        name: name.trim().to_owned(),
+        rx_bytes: n[0],
+        rx_packets: n[1],
+        rx_errors: n[2],
+        rx_dropped: n[3],
+        tx_bytes: n[8],
+        tx_packets: n[9],
+        tx_errors: n[10],
+        tx_dropped: n[11],
     })
 }
 

@@ -3,7 +3,7 @@
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use super::{ConsoleTo, Options, Plan, Stage, Start, Step, compile, test_host};
+use super::{Options, Plan, Stage, Step, compile, test_host, test_options};
 use crate::host::Host;
 use crate::oci::default_spec::{CgroupNamespace, Rootless, default_spec_text};
 
@@ -13,18 +13,7 @@ fn planned(host: &Host, change: impl Fn(&mut Value)) -> Result<Plan, String> {
     config["linux"].as_object_mut().unwrap().remove("resources");
     change(&mut config);
     let spec: Spec = serde_json::from_value(config).unwrap();
-    let options = Options {
-        id: crate::ids::ContainerId::new("c").unwrap(),
-        no_pivot: false,
-        no_new_keyring: false,
-        console: ConsoleTo::Runtime,
-        start: Start::OnCommand,
-        close_from: 3,
-        env: Vec::new(),
-        notify: None,
-        cgroups: false,
-        cgroup_parent: None,
-    };
+    let options = Options { cgroups: false, ..test_options() };
     compile(&spec, std::path::Path::new("/bundle"), &options, host).map_err(|error| error.to_string())
 }
 

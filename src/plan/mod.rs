@@ -112,6 +112,23 @@ impl Plan {
     }
 }
 
+/// What `create` without options asks for, for tests.
+#[cfg(test)]
+pub(crate) fn test_options() -> Options {
+    Options {
+        id: crate::ids::ContainerId::new("c").unwrap(),
+        no_pivot: false,
+        no_new_keyring: false,
+        console: ConsoleTo::Runtime,
+        start: Start::OnCommand,
+        close_from: 3,
+        env: Vec::new(),
+        notify: None,
+        cgroups: true,
+        cgroup_parent: None,
+    }
+}
+
 /// A host to test against: Linux 6.12, root, no cgroups, no security module.
 #[cfg(test)]
 pub(crate) fn test_host() -> crate::host::Host {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::{ConsoleTo, Options, Start, Step, compile, config, test_host};
+use super::{Step, compile, config, test_host, test_options};
 use crate::cgroup::layout::{Hierarchy, Layout, Version};
 use crate::host::Host;
 use crate::oci::default_spec::{CgroupNamespace, Rootless, default_spec_text};
@@ -57,18 +57,7 @@ fn planned(host: &Host, change: &dyn Fn(&mut Value)) -> Result<Vec<Step>, String
     let mut value: Value =
         serde_json::from_str(&default_spec_text(Rootless::No, CgroupNamespace::New)).unwrap();
     change(&mut value);
-    let options = Options {
-        id: crate::ids::ContainerId::new("c").unwrap(),
-        no_pivot: false,
-        no_new_keyring: false,
-        console: ConsoleTo::Runtime,
-        start: Start::OnCommand,
-        close_from: 3,
-        env: Vec::new(),
-        notify: None,
-        cgroups: true,
-        cgroup_parent: None,
-    };
+    let options = test_options();
     let read = config::read(value.to_string().as_bytes(), host).map_err(|error| error.to_string())?;
     let plan = compile(&read.spec, std::path::Path::new("/b"), &options, host);
     Ok(plan.map_err(|error| error.to_string())?.steps.into_iter().map(|planned| planned.step).collect())

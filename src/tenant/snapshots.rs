@@ -194,9 +194,9 @@ pub fn remove(estate: &Estate, tenant: &Tenant, name: &Name) -> Result<()> {
     find(tenant, name)?;
     let (path, gone) =
         (folder_of(tenant).join(name.as_str()), folder_of(tenant).join(format!("{MAKING}{name}")));
-    // Away first, so that a removal that is killed leaves no half of it.
-    std::fs::remove_file(path.join(FACTS)).call(|| format!("unlink({path:?})"))?;
+    // Killed before the second call it is there again, after it gone (`settle`): never half of it.
     std::fs::rename(&path, &gone).call(|| format!("rename({path:?})"))?;
+    std::fs::remove_file(gone.join(FACTS)).call(|| format!("unlink({gone:?})"))?;
     remove_tree(&gone, &of_caller(&estate.host))
 }
 

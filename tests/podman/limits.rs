@@ -110,6 +110,9 @@ fn cpu_shares_are_in_the_cgroup() {
 
 fn cpuset_cpus_bind_the_program() {
     needs_cgroups();
+    if cgroup::hierarchy_of("cpuset").is_none() {
+        skip("the kernel has no controller cpuset (CONFIG_CPUSETS)");
+    }
     let container = Container::sleeper(&["--cpuset-cpus", "0", "--cpuset-mems", "0"]);
     assert_eq!(limit(&container, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
     assert_eq!(container.sh("grep Cpus_allowed_list /proc/self/status | cut -f2"), "0");
@@ -126,6 +129,11 @@ fn pids_limit_is_in_the_cgroup_and_bites() {
 
 fn blkio_weight_is_in_the_cgroup() {
     needs_cgroups();
+    if is_v2() && !has_weights() {
+        skip(
+            "the kernel has no io.weight and no io.bfq.weight (CONFIG_BLK_CGROUP_IOCOST, CONFIG_BFQ_GROUP_IOSCHED)",
+        );
+    }
     let container = Container::sleeper(&["--blkio-weight", "300"]);
     let names = if is_v2() { ["io.bfq.weight", "io.weight"] } else { ["blkio.weight", "blkio.weight"] };
     let folder = folder_of(&container, "blkio");
@@ -146,6 +154,14 @@ fn read_rate_of_a_device_is_in_the_cgroup() {
         skip("the kernel throttles no block I/O (CONFIG_BLK_DEV_THROTTLING)")
     };
     assert!(fs::read_to_string(file).unwrap().contains("1048576"), "{}", file.display());
+}
+
+/// A cgroup below the root shows what files there are.
+fn has_weights() -> bool {
+    let folders = fs::read_dir("/sys/fs/cgroup").unwrap().flatten().map(|entry| entry.path());
+    folders
+        .flat_map(|folder| [folder.join("io.weight"), folder.join("io.bfq.weight")])
+        .any(|file| file.exists())
 }
 
 fn block_device() -> Option<String> {
