@@ -45,7 +45,10 @@ fn a_pidfd_of_the_init_is_sent_where_the_annotation_says() {
     let socket = DescriptorSocket::listen(bundle.folder.join("pidfd.sock"));
     let container = annotated(bundle, "run.oci.pidfd_receiver", socket.path()).create();
     let received = socket.receive();
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", std::os::fd::AsRawFd::as_raw_fd(&received.descriptors[0])));
+    let info = std::fs::read_to_string(format!(
+        "/proc/self/fdinfo/{}",
+        std::os::fd::AsRawFd::as_raw_fd(&received.descriptors[0])
+    ));
     let pid = container.pid().to_string();
     assert_eq!(process::field_of(&info.unwrap(), "Pid").as_deref(), Some(pid.as_str()));
 }
@@ -61,7 +64,12 @@ fn an_unknown_kind_of_mount_context_is_refused() {
 
 fn features_names_every_annotation_that_changes_what_is_done() {
     let features = bundle::runtime(&["features"]).ok().json();
-    let expected = json!(["org.systemd.property.", "run.oci.keep_original_groups", "run.oci.mount_context_type", "run.oci.pidfd_receiver",
-        "run.oci.seccomp.receiver"]);
+    let expected = json!([
+        "org.systemd.property.",
+        "run.oci.keep_original_groups",
+        "run.oci.mount_context_type",
+        "run.oci.pidfd_receiver",
+        "run.oci.seccomp.receiver"
+    ]);
     assert_eq!(features["potentiallyUnsafeConfigAnnotations"], expected);
 }

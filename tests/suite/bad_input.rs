@@ -98,7 +98,9 @@ fn a_config_that_is_a_fifo_is_refused_without_waiting() {
 
 fn a_bundle_that_is_missing_is_refused() {
     let container = Bundle::nothing().container();
-    let output = container.runtime(&["create", "--bundle", "/nonesuch/bundle", container.id()]).fails(1, &["/nonesuch/bundle"]);
+    let output = container
+        .runtime(&["create", "--bundle", "/nonesuch/bundle", container.id()])
+        .fails(1, &["/nonesuch/bundle"]);
     assert!(!session().is_isolate() || !output.stderr.contains("no such file or directory"), "{output}");
     container.leaves_nothing();
 }
@@ -134,7 +136,11 @@ fn a_config_above_16_mib_is_refused_unread() {
 fn a_config_nested_ten_thousand_deep_is_refused() {
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {
         let inner = if open == "[" { "" } else { "1" };
-        let text = format!("{{\"ociVersion\":\"1.0.2\",\"x\":{}{inner}{}}}", open.repeat(10_000), close.repeat(10_000));
+        let text = format!(
+            "{{\"ociVersion\":\"1.0.2\",\"x\":{}{inner}{}}}",
+            open.repeat(10_000),
+            close.repeat(10_000)
+        );
         raw_refused(text.as_bytes(), &[]);
     }
 }
@@ -235,7 +241,9 @@ fn an_id_out_of_range_is_refused() {
         Bundle::nothing().set("/process/user/uid", value.clone()).refused(&["process.user.uid"]);
         Bundle::nothing().set("/process/user/gid", value.clone()).refused(&["process.user.gid"]);
         let groups = json!([0, value]);
-        Bundle::nothing().set("/process/user/additionalGids", groups).refused(&["process.user.additionalGids"]);
+        Bundle::nothing()
+            .set("/process/user/additionalGids", groups)
+            .refused(&["process.user.additionalGids"]);
     }
 }
 
@@ -347,7 +355,11 @@ fn unknown_values_are_refused() {
         ("/linux/devices", json!([{"path": "/dev/x", "type": "z"}]), "linux.devices[0]"),
         ("/linux/seccomp", json!({"defaultAction": "SCMP_ACT_MAYBE"}), "linux.seccomp.defaultAction"),
         ("/process/rlimits", json!([{"type": "RLIMIT_X", "soft": 1, "hard": 1}]), "process.rlimits[0]"),
-        ("/linux/resources/devices", json!([{"allow": true, "type": "q", "access": "rwm"}]), "linux.resources.devices[0]"),
+        (
+            "/linux/resources/devices",
+            json!([{"allow": true, "type": "q", "access": "rwm"}]),
+            "linux.resources.devices[0]",
+        ),
         ("/linux/resources/devices", json!([{"allow": true, "access": "xyz"}]), "linux.resources.devices[0]"),
     ];
     for (pointer, value, name) in cases {
@@ -381,7 +393,10 @@ fn a_damaged_state_is_told_and_deleted_by_force() {
     let container = Bundle::sleeper().start();
     let pid = container.pid();
     let folder = container.bundle.root.join(container.id());
-    let files = fs::read_dir(&folder).unwrap().flatten().filter(|entry| entry.path().extension().is_some_and(|e| e == "json"));
+    let files = fs::read_dir(&folder)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().extension().is_some_and(|e| e == "json"));
     for entry in files {
         if entry.file_name().to_string_lossy().contains("state") {
             fs::write(entry.path(), "{\"version\": ").unwrap();

@@ -21,7 +21,8 @@ tests![
 ];
 
 fn sets(bundle: Bundle) -> [u64; 5] {
-    let text = bundle.config(|json| json["process"]["args"] = json!(["/bin/cat", "/proc/self/status"])).output();
+    let text =
+        bundle.config(|json| json["process"]["args"] = json!(["/bin/cat", "/proc/self/status"])).output();
     ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"]
         .map(|name| u64::from_str_radix(&process::field_of(&text, name).unwrap(), 16).unwrap())
 }
@@ -77,11 +78,46 @@ fn a_user_who_is_not_root_has_no_effective_ones() {
 
 fn every_capability_of_the_kernel_can_be_given() {
     let names = [
-        "CHOWN", "DAC_OVERRIDE", "DAC_READ_SEARCH", "FOWNER", "FSETID", "KILL", "SETGID", "SETUID", "SETPCAP",
-        "LINUX_IMMUTABLE", "NET_BIND_SERVICE", "NET_BROADCAST", "NET_ADMIN", "NET_RAW", "IPC_LOCK", "IPC_OWNER",
-        "SYS_MODULE", "SYS_RAWIO", "SYS_CHROOT", "SYS_PTRACE", "SYS_PACCT", "SYS_ADMIN", "SYS_BOOT", "SYS_NICE",
-        "SYS_RESOURCE", "SYS_TIME", "SYS_TTY_CONFIG", "MKNOD", "LEASE", "AUDIT_WRITE", "AUDIT_CONTROL", "SETFCAP",
-        "MAC_OVERRIDE", "MAC_ADMIN", "SYSLOG", "WAKE_ALARM", "BLOCK_SUSPEND", "AUDIT_READ", "PERFMON", "BPF",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "DAC_READ_SEARCH",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "SETGID",
+        "SETUID",
+        "SETPCAP",
+        "LINUX_IMMUTABLE",
+        "NET_BIND_SERVICE",
+        "NET_BROADCAST",
+        "NET_ADMIN",
+        "NET_RAW",
+        "IPC_LOCK",
+        "IPC_OWNER",
+        "SYS_MODULE",
+        "SYS_RAWIO",
+        "SYS_CHROOT",
+        "SYS_PTRACE",
+        "SYS_PACCT",
+        "SYS_ADMIN",
+        "SYS_BOOT",
+        "SYS_NICE",
+        "SYS_RESOURCE",
+        "SYS_TIME",
+        "SYS_TTY_CONFIG",
+        "MKNOD",
+        "LEASE",
+        "AUDIT_WRITE",
+        "AUDIT_CONTROL",
+        "SETFCAP",
+        "MAC_OVERRIDE",
+        "MAC_ADMIN",
+        "SYSLOG",
+        "WAKE_ALARM",
+        "BLOCK_SUSPEND",
+        "AUDIT_READ",
+        "PERFMON",
+        "BPF",
         "CHECKPOINT_RESTORE",
     ];
     let names: Vec<String> = names.iter().map(|name| format!("CAP_{name}")).collect();
@@ -91,7 +127,9 @@ fn every_capability_of_the_kernel_can_be_given() {
 }
 
 fn an_unknown_capability_is_a_warning() {
-    let bundle = with(json!({"bounding": ["CAP_CHOWN", "CAP_NONESUCH"], "effective": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"]}));
+    let bundle = with(
+        json!({"bounding": ["CAP_CHOWN", "CAP_NONESUCH"], "effective": ["CAP_CHOWN"], "permitted": ["CAP_CHOWN"]}),
+    );
     let output = bundle.run();
     assert!(output.code == 0 && output.stderr.contains("CAP_NONESUCH"), "{output}");
 }
@@ -123,7 +161,9 @@ fn a_set_user_id_program_gets_no_more_than_the_bounding_set() {
 
 fn a_prctl_that_fails_leaves_no_capability_in_the_bounding_set() {
     // A filter around us can answer with any error, to one call or to all from some one on.
-    let faults = |number: usize| ["EINVAL:when=#", "EPERM:when=#", "EINVAL:when=#+"].map(|way| way.replace('#', &number.to_string()));
+    let faults = |number: usize| {
+        ["EINVAL:when=#", "EPERM:when=#", "EINVAL:when=#+"].map(|way| way.replace('#', &number.to_string()))
+    };
     let mut hit = 0;
     for number in (1..100).step_by(8) {
         let injected = faults(number).iter().filter(|fault| bounding_set_with(fault)).count();
@@ -141,7 +181,10 @@ fn bounding_set_with(fault: &str) -> bool {
     let container = bundle.traceable().container();
     let (run, calls) = (container.bundle_command("run", &[]), container.bundle.folder.join("calls"));
     let mut command = std::process::Command::new("strace");
-    command.args(["-f", "-qq", "-e", "trace=prctl", "-o"]).arg(&calls).arg(format!("--inject=prctl:error={fault}"));
+    command
+        .args(["-f", "-qq", "-e", "trace=prctl", "-o"])
+        .arg(&calls)
+        .arg(format!("--inject=prctl:error={fault}"));
     let output = child::run(command.arg(run.get_program()).args(run.get_args()));
     assert!(output.code != 0 || output.text() == "CapBnd:\t0000000000000000", "{fault}: {output}");
     container.delete_by_force().ok();

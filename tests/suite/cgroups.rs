@@ -60,7 +60,11 @@ const CONTROLLERS: [&str; 7] = ["memory", "cpu", "cpuacct", "cpuset", "pids", "d
 fn the_container_is_in_its_cgroup_of_every_controller() {
     let container = Bundle::sleeper().start();
     for controller in CONTROLLERS.into_iter().filter(|name| cgroup::hierarchy_of(name).is_some()) {
-        assert_eq!(cgroup::of_process(container.pid(), controller), container.bundle.cgroups_path(), "{controller}");
+        assert_eq!(
+            cgroup::of_process(container.pid(), controller),
+            container.bundle.cgroups_path(),
+            "{controller}"
+        );
     }
 }
 
@@ -94,7 +98,8 @@ fn a_relative_path_is_below_what_the_runtime_chooses() {
 
 fn a_path_that_climbs_stays_below_the_root() {
     let (run, id) = (cgroup::path_of(""), session::unique("climber"));
-    let container = Bundle::sleeper().set("/linux/cgroupsPath", json!(format!("/../..{run}x/../{id}"))).container();
+    let container =
+        Bundle::sleeper().set("/linux/cgroupsPath", json!(format!("/../..{run}x/../{id}"))).container();
     if container.create(&[]).code == 0 {
         assert_eq!(memory_path(&container), format!("{run}{id}"));
     }
@@ -145,7 +150,8 @@ fn memory_and_swap_are_written() {
 }
 
 fn swap_below_memory_is_refused() {
-    let output = Bundle::nothing().limit("memory", json!({"limit": 67_108_864, "swap": 33_554_432})).refused(&[]);
+    let output =
+        Bundle::nothing().limit("memory", json!({"limit": 67_108_864, "swap": 33_554_432})).refused(&[]);
     assert!(output.stderr.contains("mem"), "{output}");
 }
 
@@ -191,7 +197,8 @@ fn the_cpu_weight_is_written() {
 
 fn the_cpu_set_is_written() {
     assert_eq!(written("cpu", json!({"cpus": "0", "mems": "0"}), "cpuset", "cpuset.cpus"), "0");
-    let seen = Bundle::shell("grep Cpus_allowed_list /proc/self/status").limit("cpu", json!({"cpus": "0"})).output();
+    let seen =
+        Bundle::shell("grep Cpus_allowed_list /proc/self/status").limit("cpu", json!({"cpus": "0"})).output();
     assert_eq!(seen, "Cpus_allowed_list:\t0");
 }
 
@@ -205,7 +212,8 @@ fn a_cpu_that_does_not_exist_is_refused() {
 }
 
 fn a_cpu_quota_slows_the_program() {
-    let container = Bundle::shell("while :; do :; done").limit("cpu", json!({"quota": 5_000, "period": 50_000})).start();
+    let container =
+        Bundle::shell("while :; do :; done").limit("cpu", json!({"quota": 5_000, "period": 50_000})).start();
     eventually("the program was held back", || {
         let stat = container.cgroup("cpu", "cpu.stat");
         stat.lines().any(|line| line.strip_prefix("nr_throttled ").is_some_and(|number| number != "0"))
@@ -213,7 +221,9 @@ fn a_cpu_quota_slows_the_program() {
 }
 
 fn the_limit_of_processes_is_written_and_bites() {
-    let container = Bundle::shell("for i in 1 2 3 4 5 6 7 8 9; do sleep 100 & done; echo all").limit("pids", json!({"limit": 5})).container();
+    let container = Bundle::shell("for i in 1 2 3 4 5 6 7 8 9; do sleep 100 & done; echo all")
+        .limit("pids", json!({"limit": 5}))
+        .container();
     let output = container.run(&[]);
     assert!(output.stderr.contains("can't fork") && !output.stdout.contains("all"), "{output}");
     assert_eq!(written("pids", json!({"limit": 5}), "pids", "pids.max"), "5");
@@ -241,7 +251,9 @@ fn block_io_throttles_are_written() {
         "throttleReadIOPSDevice": rate(300), "throttleWriteIOPSDevice": rate(400)
     });
     let container = Bundle::sleeper().limit("blockIO", block_io).create();
-    for (file, value) in [("read_bps", 1_000_000), ("write_bps", 2_000_000), ("read_iops", 300), ("write_iops", 400)] {
+    for (file, value) in
+        [("read_bps", 1_000_000), ("write_bps", 2_000_000), ("read_iops", 300), ("write_iops", 400)]
+    {
         let seen = container.cgroup("blkio", &format!("blkio.throttle.{file}_device"));
         assert_eq!(seen, format!("{major}:{minor} {value}"));
     }
@@ -251,7 +263,8 @@ fn a_huge_page_limit_is_written() {
     if cgroup::is_v2() && !cgroup::is_writable("hugetlb") {
         skip("the controller hugetlb is not there, or not delegated");
     }
-    let container = Bundle::sleeper().limit("hugepageLimits", json!([{"pageSize": "2MB", "limit": 4_194_304}])).create();
+    let container =
+        Bundle::sleeper().limit("hugepageLimits", json!([{"pageSize": "2MB", "limit": 4_194_304}])).create();
     let files = ["hugetlb.2MB.max", "hugetlb.2MB.limit_in_bytes"];
     let places = cgroup::hierarchies().into_iter().flat_map(|(point, _)| {
         let folder = point.join(container.bundle.cgroups_path().trim_start_matches('/'));
@@ -264,7 +277,9 @@ fn a_huge_page_limit_is_written() {
 }
 
 fn a_huge_page_size_that_does_not_exist_is_refused() {
-    Bundle::nothing().limit("hugepageLimits", json!([{"pageSize": "3MB", "limit": 4_194_304}])).refused(&["3MB"]);
+    Bundle::nothing()
+        .limit("hugepageLimits", json!([{"pageSize": "3MB", "limit": 4_194_304}]))
+        .refused(&["3MB"]);
 }
 
 fn a_version_2_file_is_refused_where_there_is_none() {
@@ -274,7 +289,11 @@ fn a_version_2_file_is_refused_where_there_is_none() {
 fn a_cgroup_that_holds_somebody_else_is_refused() {
     let first = Bundle::sleeper().start();
     let path = first.bundle.cgroups_path();
-    Bundle::sleeper().set("/linux/cgroupsPath", json!(path)).container().create(&[]).fails(1, &["container's cgroup is not empty"]);
+    Bundle::sleeper()
+        .set("/linux/cgroupsPath", json!(path))
+        .container()
+        .create(&[])
+        .fails(1, &["container's cgroup is not empty"]);
     assert_eq!(first.status(), "running");
     assert!(first.cgroup("memory", "cgroup.procs").contains(&first.pid().to_string()));
 }
@@ -305,7 +324,8 @@ fn cgroup_management_can_be_disabled() {
 fn the_device_list_is_written() {
     let container = Bundle::sleeper().create();
     let list = container.cgroup("devices", "devices.list");
-    for rule in ["c 1:3 rwm", "c 1:5 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"] {
+    for rule in ["c 1:3 rwm", "c 1:5 rwm", "c 1:8 rwm", "c 1:9 rwm", "c 5:0 rwm", "c 5:2 rwm", "c 136:* rwm"]
+    {
         assert!(list.lines().any(|line| line == rule), "{rule}: {list}");
     }
     assert!(!list.contains("a *:* rwm"), "{list}");

@@ -40,7 +40,8 @@ fn swap_is_written_without_the_memory() {
 }
 
 fn a_file_of_unified_is_written() {
-    let container = Bundle::sleeper().limit("unified", json!({"memory.high": "10000000", "pids.max": "77"})).create();
+    let container =
+        Bundle::sleeper().limit("unified", json!({"memory.high": "10000000", "pids.max": "77"})).create();
     assert_eq!(container.cgroup("memory", "memory.high"), "9998336");
     assert_eq!(container.cgroup("pids", "pids.max"), "77");
 }
@@ -77,9 +78,7 @@ impl Drop for Occupied {
     fn drop(&mut self) {
         let _ = self.holder.kill();
         let _ = self.holder.wait();
-        eventually("the folder is empty", || {
-            fs::remove_dir(&self.folder).is_ok() || !self.folder.exists()
-        });
+        eventually("the folder is empty", || fs::remove_dir(&self.folder).is_ok() || !self.folder.exists());
     }
 }
 
@@ -148,7 +147,8 @@ fn fuse(bundle: Bundle, rules: serde_json::Value) -> Bundle {
 
 fn device_rules_hold_for_exec_and_for_cgroups_below() {
     let container = fuse(Bundle::sleeper(), json!([{"allow": false, "access": "rwm"}])).start();
-    let script = "mknod /tmp/k c 10 229; (: < /tmp/k) 2>/dev/null || echo refused; : < /dev/null && echo null";
+    let script =
+        "mknod /tmp/k c 10 229; (: < /tmp/k) 2>/dev/null || echo refused; : < /dev/null && echo null";
     assert_eq!(container.sh(script), "refused\nnull");
     let inner = below(&container.bundle.cgroups_path()).join("inner");
     fs::create_dir(&inner).unwrap();
@@ -177,7 +177,9 @@ fn a_partly_denied_device_is_not_opened_for_both() {
 fn block_io_throttles_are_one_line() {
     let disks = fs::read_dir("/sys/block").into_iter().flatten().flatten();
     let numbers = disks.filter_map(|disk| fs::read_to_string(disk.path().join("dev")).ok());
-    let Some(disk) = numbers.map(|text| text.trim().to_owned()).next() else { skip("the machine has no block device") };
+    let Some(disk) = numbers.map(|text| text.trim().to_owned()).next() else {
+        skip("the machine has no block device")
+    };
     let (major, minor) = disk.split_once(':').unwrap();
     let (major, minor): (u32, u32) = (major.parse().unwrap(), minor.parse().unwrap());
     let rate = |rate: u64| json!([{"major": major, "minor": minor, "rate": rate}]);

@@ -42,9 +42,14 @@ fn an_unknown_command_is_refused() {
 }
 
 fn an_unknown_option_is_refused() {
-    for arguments in [vec!["--nonesuch", "list"], vec!["list", "--nonesuch"], vec!["delete", "--nonesuch", "x"]] {
+    for arguments in
+        [vec!["--nonesuch", "list"], vec!["list", "--nonesuch"], vec!["delete", "--nonesuch", "x"]]
+    {
         let output = bundle::runtime(&arguments);
-        assert!(output.code != 0 && (output.stderr.clone() + &output.stdout).contains("nonesuch"), "{output}");
+        assert!(
+            output.code != 0 && (output.stderr.clone() + &output.stdout).contains("nonesuch"),
+            "{output}"
+        );
     }
 }
 
@@ -106,6 +111,9 @@ fn standard_output_that_is_closed_is_no_crash() {
     for arguments in ["--help", "list", "features", "--version"] {
         let script = format!("{runtime} --root /nonesuch {arguments} >&-; test $? -lt 128 || echo crashed");
         let output = child::run(std::process::Command::new("sh").args(["-c", &script]));
-        assert!(!output.stdout.contains("crashed") && !output.stderr.contains("panicked"), "{arguments}: {output}");
+        assert!(
+            !output.stdout.contains("crashed") && !output.stderr.contains("panicked"),
+            "{arguments}: {output}"
+        );
     }
 }

@@ -28,9 +28,16 @@ fn no_working_folder_leads_out_through_a_descriptor() {
     // CVE-2024-21626.
     let running = Bundle::sleeper().start();
     let outside = running.bundle.host_folder("mark");
-    let look = format!("ls -d .{0} ..{0} ../..{0} ../../..{0} ../../../../../../..{0} 2>/dev/null; pwd", outside.display());
+    let look = format!(
+        "ls -d .{0} ..{0} ../..{0} ../../..{0} ../../../../../../..{0} 2>/dev/null; pwd",
+        outside.display()
+    );
     for number in 3..64 {
-        for folder in [format!("/proc/self/fd/{number}"), format!("/proc/self/fd/{number}/../..{}", outside.display()), format!("/proc/1/fd/{number}")] {
+        for folder in [
+            format!("/proc/self/fd/{number}"),
+            format!("/proc/self/fd/{number}/../..{}", outside.display()),
+            format!("/proc/1/fd/{number}"),
+        ] {
             if number % 8 == 3 {
                 let output = Bundle::shell(&look).set("/process/cwd", json!(folder)).run();
                 assert_ne!(output.code, 0, "{folder}: {output}");
@@ -92,7 +99,8 @@ fn a_tracer_in_the_container_sees_nothing_of_the_runtime() {
     let script = "while [ ! -e /tmp/enough ]; do for p in /proc/[0-9]*; do \
                   readlink $p/fd/* $p/cwd $p/root $p/exe 2>/dev/null >> /tmp/seen; \
                   [ -e $p/root/isolate-mark ] || [ $p = /proc/self ] || echo other-root $p >> /tmp/roots; done; done; echo done > /tmp/done";
-    let bundle = Bundle::shell(script).file("/isolate-mark", "").config(|json| config::add_capabilities(json, &all));
+    let bundle =
+        Bundle::shell(script).file("/isolate-mark", "").config(|json| config::add_capabilities(json, &all));
     let rounds = rounds();
     let container = bundle.start();
     for _ in 0..rounds {
@@ -111,11 +119,14 @@ fn rounds() -> usize {
 }
 
 fn is_of_the_host(target: &str, container: &Container) -> bool {
-    let harmless = ["pipe:", "socket:", "anon_inode:", "/dev/null", "/memfd:isolate", "/proc/", "/bin/", "/tmp/"];
+    let harmless =
+        ["pipe:", "socket:", "anon_inode:", "/dev/null", "/memfd:isolate", "/proc/", "/bin/", "/tmp/"];
     let known = target == "/" || harmless.iter().any(|known| target.starts_with(known));
     // The runtime's own output files are the test's; they are opened before, and handed over on purpose.
     let handed_over = target.contains("output-") || target == container.bundle.rootfs().to_str().unwrap();
-    !known && !handed_over && (target.starts_with("/run") || target.contains("isolate-test") || target.starts_with("/sys"))
+    !known
+        && !handed_over
+        && (target.starts_with("/run") || target.contains("isolate-test") || target.starts_with("/sys"))
 }
 
 fn the_binary_of_the_runtime_cannot_be_written_from_inside() {
@@ -165,7 +176,11 @@ fn no_abstract_socket_is_left_in_reach() {
     // CVE-2020-15257: a socket without a path is everybody's in the network namespace.
     let sockets = || {
         let table = fs::read_to_string("/proc/net/unix").unwrap();
-        table.lines().filter(|line| line.contains(" @") && line.contains("isolate")).map(str::to_owned).collect::<Vec<_>>()
+        table
+            .lines()
+            .filter(|line| line.contains(" @") && line.contains("isolate"))
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
     };
     let before = sockets();
     let created = Bundle::sleeper().create();

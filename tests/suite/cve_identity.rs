@@ -32,9 +32,11 @@ fn a_numeric_user_is_never_looked_up_in_the_image() {
     let container = with_many_ids();
     fs::write(container.bundle.rootfs().join("etc/passwd"), "1000:x:0:0:root:/root:/bin/sh\n").unwrap();
     fs::write(container.bundle.rootfs().join("etc/group"), "1000:x:0:\n").unwrap();
-    let seen = container.exec_with(&["--user", "1000"], &["/bin/sh", "-c", "grep ^Uid /proc/self/status"]).ok();
+    let seen =
+        container.exec_with(&["--user", "1000"], &["/bin/sh", "-c", "grep ^Uid /proc/self/status"]).ok();
     assert_eq!(seen.text().split_whitespace().collect::<Vec<_>>()[1..], ["1000"; 4], "{seen}");
-    let seen = container.exec_with(&["--user", "1000:1000"], &["/bin/sh", "-c", "grep ^Gid /proc/self/status"]).ok();
+    let seen =
+        container.exec_with(&["--user", "1000:1000"], &["/bin/sh", "-c", "grep ^Gid /proc/self/status"]).ok();
     assert_eq!(seen.text().split_whitespace().collect::<Vec<_>>()[1..], ["1000"; 4], "{seen}");
 }
 
@@ -43,7 +45,9 @@ fn a_user_that_is_no_number_is_refused_whole() {
     let container = with_many_ids();
     assert_eq!(container.exec_with(&["--user", "1"], &["id", "-u"]).ok().text(), "1");
     assert_eq!(container.exec_with(&["--user", "1:2"], &["id", "-g"]).ok().text(), "2");
-    for user in ["", "1:", ":1", "1x", "x", "-1", "+1", "1:2:3", "0x1", "1 ", " 1", "1:+1", "1:-1", "٣", "1\n"] {
+    for user in
+        ["", "1:", ":1", "1x", "x", "-1", "+1", "1:2:3", "0x1", "1 ", " 1", "1:+1", "1:-1", "٣", "1\n"]
+    {
         let argument = format!("--user={user}");
         let output = container.exec_with(&[&argument], &["id", "-u"]);
         assert!(output.code != 0 && output.stdout.is_empty(), "{user:?}: {output}");
@@ -53,14 +57,18 @@ fn a_user_that_is_no_number_is_refused_whole() {
 fn an_id_beyond_32_bits_is_never_root() {
     // CVE-2026-46680; (u32)-1 means "no change" to the kernel.
     let container = Bundle::sleeper().start();
-    for user in ["4294967295", "4294967296", "18446744073709551616", "0:4294967295", "0:4294967296", "4294967296:0"] {
+    for user in
+        ["4294967295", "4294967296", "18446744073709551616", "0:4294967295", "0:4294967296", "4294967296:0"]
+    {
         let output = container.exec_with(&["--user", user], &["id", "-u"]);
         assert!(output.code != 0 && output.stdout.is_empty(), "{user}: {output}");
     }
     for id in [json!(4_294_967_295_u64), json!(4_294_967_296_u64), json!(-1), json!(1e20)] {
         Bundle::nothing().set("/process/user", json!({"uid": id, "gid": 0})).refused(&[]);
         Bundle::nothing().set("/process/user", json!({"uid": 0, "gid": id})).refused(&[]);
-        Bundle::nothing().set("/process/user", json!({"uid": 0, "gid": 0, "additionalGids": [id]})).refused(&[]);
+        Bundle::nothing()
+            .set("/process/user", json!({"uid": 0, "gid": 0, "additionalGids": [id]}))
+            .refused(&[]);
     }
 }
 
@@ -71,7 +79,9 @@ fn capabilities_are_never_inheritable_unless_configured() {
     assert_eq!(Bundle::shell(script).output(), none);
     let container = Bundle::sleeper().start();
     assert_eq!(container.sh(script), none);
-    let cap = container.exec_with(&["--cap", "CAP_NET_RAW", "--cap", "CAP_SYS_ADMIN"], &["/bin/sh", "-c", script]).ok();
+    let cap = container
+        .exec_with(&["--cap", "CAP_NET_RAW", "--cap", "CAP_SYS_ADMIN"], &["/bin/sh", "-c", script])
+        .ok();
     assert_eq!(cap.text(), none);
 }
 
@@ -82,7 +92,8 @@ fn absent_capabilities_are_none() {
     let nothing = format!("CapInh:{zero}CapPrm:{zero}CapEff:{zero}CapBnd:{zero}CapAmb:{zero}");
     assert_eq!(Bundle::shell(script).unset("/process/capabilities").output(), nothing);
     assert_eq!(Bundle::shell(script).set("/process/capabilities", json!({})).output(), nothing);
-    let bundle = Bundle::shell(script).set("/process/capabilities", json!({"effective": [], "permitted": []}));
+    let bundle =
+        Bundle::shell(script).set("/process/capabilities", json!({"effective": [], "permitted": []}));
     assert_eq!(bundle.output(), nothing);
 }
 
@@ -95,14 +106,18 @@ fn sixteen_bit_lengths_do_not_wrap() {
     let output = bundle.mount(mount).run();
     assert!(output.code == 1 || output.text() != own, "{output}");
     let many: Vec<u32> = (1..=20_000).collect();
-    let output = Bundle::shell("readlink /proc/self/ns/net").set("/process/user/additionalGids", json!(many)).run();
+    let output =
+        Bundle::shell("readlink /proc/self/ns/net").set("/process/user/additionalGids", json!(many)).run();
     assert!(output.code == 1 || (output.text().starts_with("net:") && output.text() != own), "{output}");
     let value = "x".repeat(70_000);
     let output = Bundle::shell("readlink /proc/self/ns/net; echo ${#LONG}").config(|json| {
         json["process"]["env"].as_array_mut().unwrap().push(json!(format!("LONG={value}")));
     });
     let output = output.run();
-    assert!(output.code == 1 || (output.text().ends_with("70000") && !output.text().contains(&own)), "{output}");
+    assert!(
+        output.code == 1 || (output.text().ends_with("70000") && !output.text().contains(&own)),
+        "{output}"
+    );
     let nul = json!({"destination": "/a\u{0}b", "type": "tmpfs", "source": "tmpfs"});
     Bundle::nothing().mount(nul).refused(&[]);
 }
@@ -111,9 +126,7 @@ fn a_hook_gets_no_word_of_the_containers_environment() {
     // CVE-2025-23266: all of the kinds that run outside of the container.
     let bundle = Bundle::sleeper();
     let out = bundle.host_folder("hooks");
-    let hook = |name: &str| {
-        json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("env > {}/{name}", out.display())], "env": ["OWN=yes"]}])
-    };
+    let hook = |name: &str| json!([{"path": "/bin/sh", "args": ["sh", "-c", format!("env > {}/{name}", out.display())], "env": ["OWN=yes"]}]);
     let outside = ["prestart", "createRuntime", "createContainer", "poststart", "poststop"];
     let hooks: serde_json::Map<_, _> = outside.iter().map(|kind| ((*kind).to_owned(), hook(kind))).collect();
     let bundle = bundle.set("/hooks", json!(hooks)).config(|json| {
@@ -129,7 +142,9 @@ fn a_hook_gets_no_word_of_the_containers_environment() {
 
 fn the_runtime_loads_nothing_that_the_caller_or_image_names() {
     // CVE-2019-14271: a tool that enters a root and loads libraries there. Ours has none to load.
-    let bundle = Bundle::nothing().file("/lib/x86_64-linux-gnu/libnss_files.so.2", "evil").file("/etc/ld.so.preload", "/tmp/evil.so\n");
+    let bundle = Bundle::nothing()
+        .file("/lib/x86_64-linux-gnu/libnss_files.so.2", "evil")
+        .file("/etc/ld.so.preload", "/tmp/evil.so\n");
     bundle.run().ok();
     let binary = fs::read(&session().runtime).unwrap();
     let needs_a_loader = binary.windows(14).any(|window| window == b"ld-linux-x86-64");

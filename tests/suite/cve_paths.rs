@@ -58,10 +58,11 @@ fn a_bind_target_that_leads_to_the_host_makes_nothing_there() {
     fs::write(source.join("f"), "shared").unwrap();
     let bundle = Bundle::nothing().link(&mark.climb(), "x").link(mark.path(), "y");
     attack(
-        bundle
-            .bind(&source, "/x/folder", &["rw"])
-            .bind(&source.join("f"), "/y/file", &["rw"])
-            .bind(&source.join("f"), "/x/deep/er/file", &[]),
+        bundle.bind(&source, "/x/folder", &["rw"]).bind(&source.join("f"), "/y/file", &["rw"]).bind(
+            &source.join("f"),
+            "/x/deep/er/file",
+            &[],
+        ),
         &mark,
     );
 }
@@ -70,7 +71,8 @@ fn a_link_in_the_middle_of_a_target_makes_no_folder_on_the_host() {
     // CVE-2024-45310 without the race: a chain of links, the last one dangling on the host.
     let bundle = Bundle::nothing();
     let mark = Mark::new(&bundle);
-    let bundle = bundle.link(&format!("{}/new", mark.climb()), "one").link("one", "two").link("/two/..", "three");
+    let bundle =
+        bundle.link(&format!("{}/new", mark.climb()), "one").link("one", "two").link("/two/..", "three");
     let mounts = ["/two", "/two/a/b", "/three/c"];
     let tmpfs = |at: &str| json!({"destination": at, "type": "tmpfs", "source": "tmpfs"});
     attack(mounts.into_iter().fold(bundle, |bundle, at| bundle.mount(tmpfs(at))), &mark);
@@ -112,10 +114,8 @@ fn a_link_at_proc_with_a_proc_below_it_is_refused() {
     let bundle = Bundle::nothing();
     let mark = Mark::new(&bundle);
     let bundle = bundle.link(&mark.climb(), "way");
-    let output = attack(
-        bundle.mount(json!({"destination": "/way/proc", "type": "proc", "source": "proc"})),
-        &mark,
-    );
+    let output =
+        attack(bundle.mount(json!({"destination": "/way/proc", "type": "proc", "source": "proc"})), &mark);
     assert_eq!(output.code, 1, "{output}");
 }
 
@@ -167,8 +167,11 @@ fn nothing_in_the_image_is_a_way_to_write_a_file_of_the_runtimes() {
     // CVE-2025-24965: names that runtimes and engines place in a root, laid out as links beforehand.
     let bundle = Bundle::shell("true");
     let mark = Mark::new(&bundle);
-    let names = ["etc/hosts", "etc/resolv.conf", "etc/hostname", "run/notify", ".krun_config.json", "dev/console"];
-    let bundle = names.iter().fold(bundle, |bundle, name| bundle.link(&format!("{}/{}", mark.climb(), name.replace('/', "-")), name));
+    let names =
+        ["etc/hosts", "etc/resolv.conf", "etc/hostname", "run/notify", ".krun_config.json", "dev/console"];
+    let bundle = names.iter().fold(bundle, |bundle, name| {
+        bundle.link(&format!("{}/{}", mark.climb(), name.replace('/', "-")), name)
+    });
     let container = without_dev(bundle).set("/process/terminal", json!(false)).container();
     let mut run = container.bundle_command("run", &[]);
     let socket = container.bundle.folder.join("n");

@@ -39,7 +39,8 @@ fn a_planted_null_device_is_never_what_masks() {
     let host = Bundle::nothing();
     let mark = Mark::new(&host);
     for planted in ["/proc/sys/kernel/core_pattern", "/etc/passwd", "/dev/zero", "nonesuch"] {
-        let bundle = Bundle::shell("stat -c %t:%T /proc/version").set("/linux/maskedPaths", json!(["/proc/version"]));
+        let bundle =
+            Bundle::shell("stat -c %t:%T /proc/version").set("/linux/maskedPaths", json!(["/proc/version"]));
         let dev = bundle.host_folder("planted");
         symlink(planted, dev.join("null")).unwrap();
         let output = without_dev(bundle).bind(&dev, "/dev", &["rprivate"]).run();
@@ -95,7 +96,9 @@ fn a_file_bound_over_a_kernel_setting_does_not_catch_the_write() {
 
 fn a_procfs_covered_by_the_container_does_not_stop_or_fool_exec() {
     // CVE-2015-1334: the container mounts something over its /proc once it runs; exec has to be the same for it.
-    let bundle = Bundle::shell("mount -t tmpfs tmpfs /proc; mkdir -p /proc/self/attr /proc/thread-self/attr; echo up; sleep 100");
+    let bundle = Bundle::shell(
+        "mount -t tmpfs tmpfs /proc; mkdir -p /proc/self/attr /proc/thread-self/attr; echo up; sleep 100",
+    );
     let bundle = bundle.config(|json| config::add_capabilities(json, &["CAP_SYS_ADMIN"]));
     let container = bundle.container();
     container.create(&[]).ok();
@@ -154,8 +157,18 @@ fn the_dangerous_files_of_procfs_are_closed_by_the_default_config() {
     child::run(container.command(options).current_dir(&container.bundle.folder)).ok();
     let text = fs::read_to_string(container.bundle.folder.join("config.json")).unwrap();
     let spec: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let named = |list: &str, path: &str| spec["linux"][list].as_array().unwrap().iter().any(|entry| entry == path);
-    for path in ["/proc/kcore", "/proc/keys", "/proc/timer_stats", "/proc/sched_debug", "/proc/latency_stats", "/sys/firmware", "/proc/acpi", "/proc/scsi"] {
+    let named =
+        |list: &str, path: &str| spec["linux"][list].as_array().unwrap().iter().any(|entry| entry == path);
+    for path in [
+        "/proc/kcore",
+        "/proc/keys",
+        "/proc/timer_stats",
+        "/proc/sched_debug",
+        "/proc/latency_stats",
+        "/sys/firmware",
+        "/proc/acpi",
+        "/proc/scsi",
+    ] {
         assert!(named("maskedPaths", path), "{path}");
     }
     for path in ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"] {

@@ -39,7 +39,9 @@ impl Drop for Tally {
     fn drop(&mut self) {
         if std::env::var_os("ISOLATE_TEST_ROUNDS").is_some() {
             let Tally { what, made, refused, flips } = self;
-            println!("races: {what}: {made} rounds made a container, {refused} were refused, {flips} exchanges");
+            println!(
+                "races: {what}: {made} rounds made a container, {refused} were refused, {flips} exchanges"
+            );
         }
     }
 }
@@ -53,7 +55,14 @@ enum Look {
 
 /// `rounds` times create, start, exec, delete on one bundle, with `check` on each container that stands.
 #[track_caller]
-fn repeat(what: &'static str, bundle: Bundle, mark: &Mark, pairs: Vec<(PathBuf, PathBuf)>, look: Look, check: impl Fn(&Container)) {
+fn repeat(
+    what: &'static str,
+    bundle: Bundle,
+    mark: &Mark,
+    pairs: Vec<(PathBuf, PathBuf)>,
+    look: Look,
+    check: impl Fn(&Container),
+) {
     let container = bundle.container();
     let mut tally = Tally { what, made: 0, refused: 0, flips: 0 };
     for _ in 0..rounds() {
@@ -120,8 +129,14 @@ fn a_root_that_changes_leads_no_mount_out() {
     let mark = Mark::new(&bundle);
     let file = bundle.host_folder("source").join("hosts");
     fs::write(&file, "127.0.0.1").unwrap();
-    let pairs = vec![pair(bundle.rootfs().join("data"), &mark.climb()), pair(bundle.rootfs().join("etc"), mark.path())];
-    let bundle = bundle.bind(&file, "/etc/hosts", &["ro"]).mount(tmpfs("/data/new/folder")).set("/process/cwd", json!("/data/work"));
+    let pairs = vec![
+        pair(bundle.rootfs().join("data"), &mark.climb()),
+        pair(bundle.rootfs().join("etc"), mark.path()),
+    ];
+    let bundle = bundle
+        .bind(&file, "/etc/hosts", &["ro"])
+        .mount(tmpfs("/data/new/folder"))
+        .set("/process/cwd", json!("/data/work"));
     repeat("root", bundle, &mark, pairs, Look::During, |_| {});
 }
 
@@ -162,10 +177,9 @@ fn a_sys_that_changes_is_still_sysfs() {
     let mark = Mark::new(&bundle);
     let pairs = vec![pair(bundle.rootfs().join("sys"), &mark.climb())];
     repeat("sys", bundle, &mark, pairs, Look::After, |container| {
-        let seen = container.sh(
-            "for d in /sys /sys-other; do [ $(stat -f -c %T $d/.) = sysfs ] || continue; \
-             ls $d/firmware 2>/dev/null; (echo x > $d/kernel/x) 2>/dev/null || echo refused; done",
-        );
+        let seen = container
+            .sh("for d in /sys /sys-other; do [ $(stat -f -c %T $d/.) = sysfs ] || continue; \
+             ls $d/firmware 2>/dev/null; (echo x > $d/kernel/x) 2>/dev/null || echo refused; done");
         assert_eq!(seen, "refused");
     });
 }
@@ -175,7 +189,10 @@ fn a_masked_path_that_changes_covers_nothing_of_the_host() {
     let paths = json!(["/data/secret", "/data", "/way/precious"]);
     let bundle = sleeper().set("/linux/maskedPaths", paths.clone()).set("/linux/readonlyPaths", paths);
     let mark = Mark::new(&bundle);
-    let pairs = vec![pair(bundle.rootfs().join("data"), &mark.climb()), pair(bundle.rootfs().join("way"), mark.path())];
+    let pairs = vec![
+        pair(bundle.rootfs().join("data"), &mark.climb()),
+        pair(bundle.rootfs().join("way"), mark.path()),
+    ];
     fs::write(bundle.rootfs().join("data/secret"), "x").unwrap();
     repeat("masks", bundle, &mark, pairs, Look::During, |_| {});
 }
@@ -185,11 +202,18 @@ fn a_folder_that_changes_leads_no_exec_out() {
     let bundle = sleeper();
     let mark = Mark::new(&bundle);
     let volume = bundle.host_folder("volume");
-    let pairs = vec![pair(volume.join("a"), "/proc/self/fd/5"), pair(volume.join("b"), &mark.climb()), pair(volume.join("c"), "/proc/1/root/..")];
+    let pairs = vec![
+        pair(volume.join("a"), "/proc/self/fd/5"),
+        pair(volume.join("b"), &mark.climb()),
+        pair(volume.join("c"), "/proc/1/root/.."),
+    ];
     let bundle = bundle.bind(&volume, "/vol", &["rw"]);
     repeat("exec", bundle, &mark, pairs, Look::During, |container| {
         for folder in ["/vol/a", "/vol/b", "/vol/c"] {
-            let output = container.exec_with(&["--cwd", folder], &["/bin/sh", "-c", "ls ../precious ./precious; touch ./new; pwd -P"]);
+            let output = container.exec_with(
+                &["--cwd", folder],
+                &["/bin/sh", "-c", "ls ../precious ./precious; touch ./new; pwd -P"],
+            );
             assert!(!output.stdout.contains("precious"), "{output}");
             assert!(output.code != 0 || output.text().starts_with('/'), "{output}");
         }
@@ -237,7 +261,10 @@ fn a_terminal_that_changes_is_never_another_file() {
             drop(socket.receive());
             container.start();
             let seen = container.exec(&["/bin/sh", "-c", "stat -c %t /dev/console"]);
-            assert!(seen.code != 0 || seen.text().is_empty() || seen.text() == "88" || seen.text() == "0", "{seen}");
+            assert!(
+                seen.code != 0 || seen.text().is_empty() || seen.text() == "88" || seen.text() == "0",
+                "{seen}"
+            );
         } else {
             tally.refused += 1;
         }

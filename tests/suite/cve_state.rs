@@ -54,7 +54,13 @@ fn a_link_in_the_state_root_is_no_container() {
     fs::create_dir(&bundle.root).unwrap();
     symlink(mark.path(), bundle.root.join("way")).unwrap();
     let container = bundle.container();
-    for words in [&["state", "way"][..], &["delete", "way"], &["kill", "way", "KILL"], &["start", "way"], &["exec", "way", "true"]] {
+    for words in [
+        &["state", "way"][..],
+        &["delete", "way"],
+        &["kill", "way", "KILL"],
+        &["start", "way"],
+        &["exec", "way", "true"],
+    ] {
         assert_ne!(container.runtime(words).code, 0, "{words:?}");
     }
     container.runtime(&["delete", "--force", "way"]);
@@ -68,7 +74,8 @@ fn a_name_leads_nowhere() {
     let mark = Mark::new(&bundle);
     let container = bundle.container();
     let folder = container.bundle.folder.to_str().unwrap();
-    for id in ["..", ".", "a/../b", "../mark", "/etc", "a/b", "", "a b", "a\nb", "é", "../../../etc/passwd"] {
+    for id in ["..", ".", "a/../b", "../mark", "/etc", "a/b", "", "a b", "a\nb", "é", "../../../etc/passwd"]
+    {
         assert_ne!(container.runtime(&["create", "--bundle", folder, id]).code, 0, "{id:?}");
         for verb in ["state", "start", "delete", "pause"] {
             assert_ne!(container.runtime(&[verb, id]).code, 0, "{verb} {id:?}");
@@ -127,7 +134,11 @@ fn a_state_file_that_was_edited_kills_no_stranger() {
     let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let journal = container.bundle.root.join(container.id()).join("journal");
     let record = json!({"undo": "process", "pid": stranger.id(), "start_time": 1});
-    let all = fs::read_to_string(&journal).unwrap() + &record.to_string() + "\n" + &json!({"undo": "process", "pid": -1, "start_time": 0}).to_string() + "\n";
+    let all = fs::read_to_string(&journal).unwrap()
+        + &record.to_string()
+        + "\n"
+        + &json!({"undo": "process", "pid": -1, "start_time": 0}).to_string()
+        + "\n";
     fs::write(&journal, all).unwrap();
     edit(&container, |state| state["start_time"] = json!(state["start_time"].as_u64().unwrap() + 1));
     assert_eq!(container.status(), "stopped");
@@ -151,8 +162,11 @@ fn annotations_that_features_does_not_name_change_nothing() {
     let hostile = json!({"cdi.k8s.io/x": "vendor.com/class=all", "org.systemd.propertyExecStopPost": "['/bin/touch','/mark']",
         "run.oci.delegate-cgroup": "../x", "run.oci.hooks.stdout": "/etc/passwd", "run.oci.handler": "wasm",
         "run.oci.systemd.subgroup": "../x", "run.oci.systemd.force_cgroup_v1": "/", "run.oci.mount_context": "x"});
-    let unsafe_ones = bundle::runtime(&["features"]).ok().json()["potentiallyUnsafeConfigAnnotations"].clone();
-    let is_named = |key: &String| unsafe_ones.as_array().unwrap().iter().any(|name| key.starts_with(name.as_str().unwrap()));
+    let unsafe_ones =
+        bundle::runtime(&["features"]).ok().json()["potentiallyUnsafeConfigAnnotations"].clone();
+    let is_named = |key: &String| {
+        unsafe_ones.as_array().unwrap().iter().any(|name| key.starts_with(name.as_str().unwrap()))
+    };
     assert!(!hostile.as_object().unwrap().keys().any(is_named), "{unsafe_ones}");
     assert_eq!(plan(hostile), plan(json!({"harmless": "x"})));
 }
@@ -166,7 +180,9 @@ fn no_file_of_the_runtime_has_privileges_of_its_own() {
     let path = std::ffi::CString::new(session().runtime.to_str().unwrap()).unwrap();
     #[allow(unsafe_code)]
     // SAFETY: both strings end with NUL, and the buffer is as long as it says.
-    let length = unsafe { libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), name.as_mut_ptr().cast(), 64) };
+    let length = unsafe {
+        libc::getxattr(path.as_ptr(), c"security.capability".as_ptr(), name.as_mut_ptr().cast(), 64)
+    };
     assert!(length < 0, "the binary has file capabilities");
 }
 
@@ -176,7 +192,10 @@ fn there_is_no_command_that_takes_host_paths_from_an_image() {
     let help = bundle::runtime(&["help"]).ok().stdout;
     for command in ["cp", "checkpoint", "restore", "export", "mount"] {
         bundle::runtime(&[command]).fails(1, &[]);
-        assert!(!help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))), "{command}: {help}");
+        assert!(
+            !help.lines().any(|line| line.trim_start().starts_with(&format!("{command} "))),
+            "{command}: {help}"
+        );
     }
 }
 

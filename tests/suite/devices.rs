@@ -115,7 +115,8 @@ fn a_dev_that_is_a_link_touches_nothing_outside() {
     std::fs::remove_dir(bundle.rootfs().join("dev")).unwrap();
     let container = bundle.link(outside.to_str().unwrap(), "dev").container();
     container.create(&[]);
-    let names: Vec<_> = std::fs::read_dir(&outside).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    let names: Vec<_> =
+        std::fs::read_dir(&outside).unwrap().flatten().map(|entry| entry.file_name()).collect();
     assert_eq!(names, ["ptmx"]);
     assert_eq!(std::fs::read_to_string(outside.join("ptmx")).unwrap(), "precious");
 }

@@ -61,9 +61,17 @@ fn statistics_come_in_the_form_of_runc() {
         let number = data.pointer(pointer).and_then(Value::as_u64).unwrap_or(0);
         assert!(number >= least, "{pointer} in {data}");
     }
-    for pointer in ["/cpu/throttling", "/cpuset/sched_load_balance", "/memory/swap/limit", "/memory/kernel/failcnt",
-        "/memory/kernelTCP/failcnt", "/memory/raw", "/blkio", "/hugetlb", "/intel_rdt"]
-    {
+    for pointer in [
+        "/cpu/throttling",
+        "/cpuset/sched_load_balance",
+        "/memory/swap/limit",
+        "/memory/kernel/failcnt",
+        "/memory/kernelTCP/failcnt",
+        "/memory/raw",
+        "/blkio",
+        "/hugetlb",
+        "/intel_rdt",
+    ] {
         assert!(data.pointer(pointer).is_some(), "{pointer} in {data}");
     }
 }
@@ -75,7 +83,9 @@ fn the_numbers_are_those_of_the_kernel() {
         Some(_) => ("memory.max_usage_in_bytes", "hierarchical_memory_limit"),
         None => ("memory.peak", "pgfault"),
     };
-    if let (Ok(max), Some(shown)) = (container.cgroup("memory", max).parse::<u64>(), data["memory"]["usage"]["max"].as_u64()) {
+    if let (Ok(max), Some(shown)) =
+        (container.cgroup("memory", max).parse::<u64>(), data["memory"]["usage"]["max"].as_u64())
+    {
         assert!(shown <= max, "{shown} of {max}");
     }
     assert!(data["memory"]["raw"][stat].is_u64(), "{data}");
@@ -99,7 +109,10 @@ fn network_devices_are_counted_by_name() {
     let devices = data["network_interfaces"].as_array().unwrap();
     let names: Vec<_> = devices.iter().map(|device| device["Name"].as_str().unwrap()).collect();
     assert!(names.contains(&"lo"), "{data}");
-    assert!(devices.iter().all(|device| device["RxBytes"].is_u64() && device["TxDropped"].is_u64()), "{data}");
+    assert!(
+        devices.iter().all(|device| device["RxBytes"].is_u64() && device["TxDropped"].is_u64()),
+        "{data}"
+    );
 }
 
 fn statistics_come_at_every_interval_and_end_with_the_container() {
@@ -119,10 +132,11 @@ const GREEDY: &str = "x=$(head -c 200000000 /dev/zero | tr '\\0' x)";
 
 /// Swap would take what memory has no room for.
 fn cramped(script: &str) -> Bundle {
-    let limit = match cgroup::v1("memory").is_some_and(|point| !point.join("memory.memsw.limit_in_bytes").exists()) {
-        true => json!({"limit": 16 << 20}),
-        false => json!({"limit": 16 << 20, "swap": 16 << 20}),
-    };
+    let limit =
+        match cgroup::v1("memory").is_some_and(|point| !point.join("memory.memsw.limit_in_bytes").exists()) {
+            true => json!({"limit": 16 << 20}),
+            false => json!({"limit": 16 << 20, "swap": 16 << 20}),
+        };
     Bundle::shell(script).limit("memory", limit)
 }
 
@@ -131,7 +145,8 @@ fn ooms(text: &str) -> usize {
 }
 
 fn the_oom_killer_is_told_of() {
-    let script = format!("while [ ! -e /tmp/go ]; do sleep 0.01; done; ({GREEDY}); while :; do sleep 100; done");
+    let script =
+        format!("while [ ! -e /tmp/go ]; do sleep 0.01; done; ({GREEDY}); while :; do sleep 100; done");
     let container = cramped(&script).start();
     let run = watch(&container, "20ms");
     child::eventually("it watches", || run.stdout_so_far().contains("stats"));
@@ -184,7 +199,9 @@ fn a_stopped_container_has_no_events() {
 
 fn an_interval_has_to_be_a_time() {
     let container = limited().start();
-    for (interval, words) in [("0", "must be greater than 0"), ("0s", "must be greater than 0"), ("soon", "invalid time \"soon\"")] {
+    for (interval, words) in
+        [("0", "must be greater than 0"), ("0s", "must be greater than 0"), ("soon", "invalid time \"soon\"")]
+    {
         container.runtime(&["events", "--interval", interval, container.id()]).fails(1, &[words]);
         container.runtime(&["stats", "--interval", interval, container.id()]).fails(1, &[words]);
     }
@@ -199,7 +216,9 @@ fn an_unknown_container_has_neither_events_nor_stats() {
 fn without_a_cgroup_events_are_refused_and_stats_show_what_there_is() {
     let container = Bundle::sleeper().start();
     container.runtime(&["events", container.id()]).fails(1, &["no cgroup of its own", "delegated"]);
-    container.runtime(&["events", "--stats", container.id()]).fails(1, &["no cgroup of its own", "delegated"]);
+    container
+        .runtime(&["events", "--stats", container.id()])
+        .fails(1, &["no cgroup of its own", "delegated"]);
     let text = container.runtime(&["stats", "--no-stream", container.id()]).ok().stdout;
     let row = text.lines().nth(1).unwrap();
     assert!(row.contains(container.id()) && row.contains('-'), "{text}");
@@ -220,7 +239,10 @@ fn stats_show_a_table_once_when_asked() {
 
 fn stats_as_json_have_what_the_limits_are() {
     let container = limited().start();
-    let rows = container.runtime(&["stats", "--no-stream", "--interval=10ms", "--format", "json", container.id()]).ok().json();
+    let rows = container
+        .runtime(&["stats", "--no-stream", "--interval=10ms", "--format", "json", container.id()])
+        .ok()
+        .json();
     assert_eq!(rows[0]["id"], container.id());
     assert_eq!(rows[0]["memory"]["limit"], LIMIT);
     assert_eq!(rows[0]["pids"]["limit"], 40);
@@ -230,7 +252,8 @@ fn stats_as_json_have_what_the_limits_are() {
 
 fn stats_go_on_until_the_container_has_ended() {
     let container = limited().start();
-    let run = Run::start(&mut container.command(&["stats", "--interval", "10ms", "-f", "json", container.id()]));
+    let run =
+        Run::start(&mut container.command(&["stats", "--interval", "10ms", "-f", "json", container.id()]));
     child::eventually("three looks", || run.stdout_so_far().lines().count() >= 3);
     container.kill("KILL").ok();
     let output = run.finish().ok();
@@ -239,7 +262,10 @@ fn stats_go_on_until_the_container_has_ended() {
 
 fn a_busy_container_shows_its_processor_time() {
     let container = Bundle::shell("while :; do :; done").start();
-    let rows = container.runtime(&["stats", "--no-stream", "--interval=500ms", "-f", "json", container.id()]).ok().json();
+    let rows = container
+        .runtime(&["stats", "--no-stream", "--interval=500ms", "-f", "json", container.id()])
+        .ok()
+        .json();
     assert!(rows[0]["cpu_percent"].as_f64().unwrap() > 0.0, "{rows}");
     assert!(rows[0]["cpu_nanoseconds"].as_u64().unwrap() > 0, "{rows}");
 }

@@ -335,8 +335,14 @@ fn a_program_that_memory_has_no_room_for_is_said_to_be_killed() {
     };
     eventually("the container is full", is_full);
     // More than the kernel keeps in stock for each processor: the new program begins with a copy of it.
-    let variables: Vec<String> = (0..15).map(|index| format!("--env=V{index}={}", "x".repeat(100_000))).collect();
+    let variables: Vec<String> =
+        (0..15).map(|index| format!("--env=V{index}={}", "x".repeat(100_000))).collect();
     let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
     let output = container.exec_with(&variables, &["/bin/true"]);
-    assert!(output.code == 255 && output.stderr.contains("(possibly OOM-killed)"), "{} {}", output.code, output.stderr);
+    assert!(
+        output.code == 255 && output.stderr.contains("(possibly OOM-killed)"),
+        "{} {}",
+        output.code,
+        output.stderr
+    );
 }

@@ -47,26 +47,61 @@ fn errors(number: i64) -> &'static [Errno] {
         libc::SYS_read | libc::SYS_pread64 | libc::SYS_getdents64 => &[Errno::EIO],
         libc::SYS_write => &[Errno::ENOSPC, Errno::EIO],
         libc::SYS_open | libc::SYS_openat | libc::SYS_openat2 => &[Errno::EMFILE, Errno::EACCES],
-        libc::SYS_mkdir | libc::SYS_mkdirat | libc::SYS_symlinkat | libc::SYS_mknodat => &[Errno::ENOSPC, Errno::EROFS],
+        libc::SYS_mkdir | libc::SYS_mkdirat | libc::SYS_symlinkat | libc::SYS_mknodat => {
+            &[Errno::ENOSPC, Errno::EROFS]
+        }
         libc::SYS_rename | libc::SYS_renameat | libc::SYS_renameat2 => &[Errno::ENOSPC],
         libc::SYS_unlink | libc::SYS_unlinkat | libc::SYS_rmdir => &[Errno::EBUSY],
-        libc::SYS_mount | libc::SYS_move_mount | libc::SYS_open_tree | libc::SYS_mount_setattr => &[Errno::ENOMEM, Errno::EPERM],
-        libc::SYS_fsopen | libc::SYS_fsconfig | libc::SYS_fsmount | libc::SYS_pivot_root | libc::SYS_umount2 => &[Errno::ENOMEM],
+        libc::SYS_mount | libc::SYS_move_mount | libc::SYS_open_tree | libc::SYS_mount_setattr => {
+            &[Errno::ENOMEM, Errno::EPERM]
+        }
+        libc::SYS_fsopen
+        | libc::SYS_fsconfig
+        | libc::SYS_fsmount
+        | libc::SYS_pivot_root
+        | libc::SYS_umount2 => &[Errno::ENOMEM],
         libc::SYS_clone | libc::SYS_clone3 | libc::SYS_fork => &[Errno::EAGAIN, Errno::ENOMEM],
         libc::SYS_execve | libc::SYS_execveat => &[Errno::ENOMEM, Errno::EACCES],
-        libc::SYS_socket | libc::SYS_socketpair | libc::SYS_pipe2 | libc::SYS_memfd_create | libc::SYS_dup | libc::SYS_dup3
-        | libc::SYS_pidfd_open | libc::SYS_signalfd4 | libc::SYS_epoll_create1 | libc::SYS_timerfd_create => &[Errno::EMFILE, Errno::ENOMEM],
-        libc::SYS_bind | libc::SYS_listen | libc::SYS_connect | libc::SYS_accept4 => &[Errno::ENOMEM, Errno::EACCES],
-        libc::SYS_sendmsg | libc::SYS_recvmsg | libc::SYS_sendto | libc::SYS_recvfrom => &[Errno::ENOMEM, Errno::EINTR],
+        libc::SYS_socket
+        | libc::SYS_socketpair
+        | libc::SYS_pipe2
+        | libc::SYS_memfd_create
+        | libc::SYS_dup
+        | libc::SYS_dup3
+        | libc::SYS_pidfd_open
+        | libc::SYS_signalfd4
+        | libc::SYS_epoll_create1
+        | libc::SYS_timerfd_create => &[Errno::EMFILE, Errno::ENOMEM],
+        libc::SYS_bind | libc::SYS_listen | libc::SYS_connect | libc::SYS_accept4 => {
+            &[Errno::ENOMEM, Errno::EACCES]
+        }
+        libc::SYS_sendmsg | libc::SYS_recvmsg | libc::SYS_sendto | libc::SYS_recvfrom => {
+            &[Errno::ENOMEM, Errno::EINTR]
+        }
         libc::SYS_poll | libc::SYS_ppoll | libc::SYS_waitid | libc::SYS_wait4 => &[Errno::EINTR],
-        libc::SYS_stat | libc::SYS_lstat | libc::SYS_fstat | libc::SYS_newfstatat | libc::SYS_statx | libc::SYS_statfs
-        | libc::SYS_fstatfs | libc::SYS_readlink | libc::SYS_readlinkat | libc::SYS_access | libc::SYS_faccessat2 => &[Errno::ENOMEM],
+        libc::SYS_stat
+        | libc::SYS_lstat
+        | libc::SYS_fstat
+        | libc::SYS_newfstatat
+        | libc::SYS_statx
+        | libc::SYS_statfs
+        | libc::SYS_fstatfs
+        | libc::SYS_readlink
+        | libc::SYS_readlinkat
+        | libc::SYS_access
+        | libc::SYS_faccessat2 => &[Errno::ENOMEM],
         libc::SYS_setns | libc::SYS_unshare => &[Errno::ENOMEM, Errno::ENOSPC],
-        libc::SYS_setresuid | libc::SYS_setresgid | libc::SYS_setgroups | libc::SYS_capset | libc::SYS_prlimit64 => &[Errno::EPERM],
+        libc::SYS_setresuid
+        | libc::SYS_setresgid
+        | libc::SYS_setgroups
+        | libc::SYS_capset
+        | libc::SYS_prlimit64 => &[Errno::EPERM],
         libc::SYS_prctl | libc::SYS_seccomp | libc::SYS_close_range => &[Errno::EINVAL, Errno::ENOMEM],
         libc::SYS_ioctl | libc::SYS_fsync => &[Errno::EIO],
         libc::SYS_keyctl => &[Errno::EDQUOT, Errno::ENOMEM],
-        libc::SYS_chdir | libc::SYS_fchdir | libc::SYS_chroot | libc::SYS_fchmodat | libc::SYS_fchownat => &[Errno::ENOMEM, Errno::EACCES],
+        libc::SYS_chdir | libc::SYS_fchdir | libc::SYS_chroot | libc::SYS_fchmodat | libc::SYS_fchownat => {
+            &[Errno::ENOMEM, Errno::EACCES]
+        }
         libc::SYS_kill | libc::SYS_pidfd_send_signal => &[Errno::EPERM, Errno::ESRCH],
         libc::SYS_sethostname | libc::SYS_setdomainname => &[Errno::EPERM],
         _ => &[],
@@ -132,21 +167,26 @@ impl Subject {
         let bystander = Bystander::new();
         let mut tally = Tally::default();
         calls.iter().for_each(|call| *tally.calls.entry(call.role).or_default() += 1);
-        let cases: Vec<_> = calls.iter().flat_map(|call| faults(call).into_iter().map(move |fault| (*call, fault))).collect();
+        let cases: Vec<_> =
+            calls.iter().flat_map(|call| faults(call).into_iter().map(move |fault| (*call, fault))).collect();
         for (call, fault) in cases.iter().step_by(stride(SAMPLE, cases.len())) {
             self.one(*call, *fault, &expected, &mut tally);
         }
         bystander.is_well();
         if std::env::var_os("ISOLATE_TEST_FAULTS").is_some() {
             let Tally { calls, rounds, errors, successes } = tally;
-            println!("faults: {}: calls of each process {calls:?}; {rounds} faults, {errors} ended with an error, {successes} succeeded", self.what);
+            println!(
+                "faults: {}: calls of each process {calls:?}; {rounds} faults, {errors} ended with an error, {successes} succeeded",
+                self.what
+            );
         }
     }
 
     fn one(&self, call: Call, fault: Fault, expected: &str, tally: &mut Tally) {
         let container = (self.prepare)();
         let command = (self.command)(&container);
-        let output = trace(&mut tracer::traced(&command, call, fault, &container.bundle.folder.join("calls")));
+        let output =
+            trace(&mut tracer::traced(&command, call, fault, &container.bundle.folder.join("calls")));
         let when = format!("{} with {fault:?} at {call:?}", self.what);
         tally.rounds += 1;
         assert_ne!(output.code, tracer::HUNG, "{when}: it hung");
@@ -156,13 +196,17 @@ impl Subject {
             _ if was_killed => {}
             0 => {
                 tally.successes += 1;
-                let same = !self.same_output || output.stdout == expected || output.stderr.contains("warning");
+                let same =
+                    !self.same_output || output.stdout == expected || output.stderr.contains("warning");
                 assert!(same, "{when}: it succeeded, and gave {:?} instead of {expected:?}", output.stdout);
             }
             1 | 255 => {
                 tally.errors += 1;
                 let count = output.stderr.matches("isolate: ").count();
-                assert!(count == 1 || self.same_output && !output.stdout.is_empty(), "{when}: {count} errors: {output}");
+                assert!(
+                    count == 1 || self.same_output && !output.stdout.is_empty(),
+                    "{when}: {count} errors: {output}"
+                );
             }
             _ => assert!(fault == Fault::Kill, "{when}: {output}"),
         }
@@ -170,7 +214,11 @@ impl Subject {
         assert_eq!(deleted.code, 0, "{when}: {deleted}");
         container.leaves_nothing();
         let mark = container.bundle.folder.display().to_string();
-        let left = || process::descendants(std::process::id() as i32).into_iter().any(|pid| process::command_line(pid).contains(&mark));
+        let left = || {
+            process::descendants(std::process::id() as i32)
+                .into_iter()
+                .any(|pid| process::command_line(pid).contains(&mark))
+        };
         child::eventually(&format!("{when}: no process is left"), || !left());
     }
 }
@@ -304,7 +352,8 @@ fn a_full_disk_below_the_state_root_is_told_and_cleaned_up() {
     let container = bundle(&["/bin/sleep", "1000"]).container();
     let root = &container.bundle.root;
     fs::create_dir(root).unwrap();
-    child::run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"]).arg(root)).ok();
+    child::run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k,mode=700", "tmpfs"]).arg(root))
+        .ok();
     let mut told = 0;
     for free in [0, 4096, 8192, 12288, 16384, 24576, 32768] {
         fs::write(root.join("filler"), vec![0u8; 65536 - free]).ok();
@@ -345,8 +394,14 @@ fn a_state_that_is_cut_or_garbage_is_told_and_cleaned_up() {
                 all.extend(&words[1..]);
                 if words[0] != "kill" {
                     let output = container.runtime(&all);
-                    assert!(!output.stderr.contains("panicked") && output.code < 128 || output.code == 255, "{file} {how}: {output}");
-                    assert!(output.code == 0 || output.stderr.starts_with("isolate: "), "{file} {how}: {output}");
+                    assert!(
+                        !output.stderr.contains("panicked") && output.code < 128 || output.code == 255,
+                        "{file} {how}: {output}"
+                    );
+                    assert!(
+                        output.code == 0 || output.stderr.starts_with("isolate: "),
+                        "{file} {how}: {output}"
+                    );
                 }
             }
             container.runtime(&["list"]).ok();

@@ -25,7 +25,10 @@ tests![
 
 fn a_console_size_without_a_terminal_is_ignored() {
     let size = json!({"height": 11, "width": 22});
-    assert_eq!(Bundle::shell("test -t 0 || echo no terminal").set("/process/consoleSize", size).output(), "no terminal");
+    assert_eq!(
+        Bundle::shell("test -t 0 || echo no terminal").set("/process/consoleSize", size).output(),
+        "no terminal"
+    );
 }
 
 fn a_command_line_of_windows_is_ignored() {
@@ -42,7 +45,9 @@ fn an_absent_oom_score_is_the_callers() {
 }
 
 fn a_umask_that_is_none_is_refused() {
-    Bundle::nothing().set("/process/user/umask", json!(512)).refused(&["process.user.umask: 512 is out of range: 0 to 511"]);
+    Bundle::nothing()
+        .set("/process/user/umask", json!(512))
+        .refused(&["process.user.umask: 512 is out of range: 0 to 511"]);
 }
 
 fn a_domain_name_without_its_namespace_is_refused() {
@@ -84,18 +89,24 @@ fn network_classes_without_their_controller_are_refused() {
     if cgroup::v1("net_cls").is_some() || cgroup::is_v2() {
         skip("net_cls is mounted, or version 2, which ignores it, is all there is");
     }
-    Bundle::nothing().limit("network", json!({"classID": 0x10_0001})).refused(&["linux.resources.network.classID", "net_cls"]);
+    Bundle::nothing()
+        .limit("network", json!({"classID": 0x10_0001}))
+        .refused(&["linux.resources.network.classID", "net_cls"]);
 }
 
 fn rdma_without_its_controller_is_refused() {
     if cgroup::hierarchy_of("rdma").is_some() {
         skip("this host has the controller rdma");
     }
-    Bundle::nothing().limit("rdma", json!({"mlx5_1": {"hcaHandles": 3}})).refused(&["linux.resources.rdma", "rdma"]);
+    Bundle::nothing()
+        .limit("rdma", json!({"mlx5_1": {"hcaHandles": 3}}))
+        .refused(&["linux.resources.rdma", "rdma"]);
 }
 
 fn cache_allocation_is_refused() {
-    Bundle::nothing().set("/linux/intelRdt", json!({"closID": "x"})).refused(&["linux.intelRdt: it is not supported by this version"]);
+    Bundle::nothing()
+        .set("/linux/intelRdt", json!({"closID": "x"}))
+        .refused(&["linux.intelRdt: it is not supported by this version"]);
 }
 
 fn features_tells_of_every_part_of_the_standard() {
@@ -105,9 +116,19 @@ fn features_tells_of_every_part_of_the_standard() {
         ("/netDevices/enabled", json!(true)),
         ("/mountExtensions/idmap/enabled", json!(true)),
         ("/intelRdt/enabled", json!(false)),
-        ("/memoryPolicy/flags", json!(["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"])),
-        ("/seccomp/knownFlags", json!(["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-            "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"])),
+        (
+            "/memoryPolicy/flags",
+            json!(["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]),
+        ),
+        (
+            "/seccomp/knownFlags",
+            json!([
+                "SECCOMP_FILTER_FLAG_LOG",
+                "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+                "SECCOMP_FILTER_FLAG_TSYNC",
+                "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+            ]),
+        ),
     ] {
         assert_eq!(linux.pointer(pointer), Some(&expected), "{pointer}: {features}");
     }

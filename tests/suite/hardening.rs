@@ -40,7 +40,8 @@ fn a_created_init_holds_no_folder_of_the_host() {
     for target in descriptors(&container) {
         // The container's own root shows as `/`, or by the path of its rootfs.
         let own = target == "/" || target.ends_with("/rootfs");
-        let harmless = target.starts_with("socket:") || target.starts_with("pipe:") || target.starts_with("anon_inode:");
+        let harmless =
+            target.starts_with("socket:") || target.starts_with("pipe:") || target.starts_with("anon_inode:");
         assert!(own || harmless, "{target}");
     }
 }
@@ -92,9 +93,12 @@ fn state_and_delete_answer_while_the_init_is_stopped() {
 }
 
 fn a_hook_may_read_late_and_have_for_ever() {
-    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "sleep 0.2; cat > /dev/null"], "timeout": i64::MAX}]);
+    let hook =
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", "sleep 0.2; cat > /dev/null"], "timeout": i64::MAX}]);
     let long = "x".repeat(200_000);
-    let bundle = Bundle::nothing().set("/hooks", json!({"createRuntime": hook})).set("/annotations", json!({"long": long}));
+    let bundle = Bundle::nothing()
+        .set("/hooks", json!({"createRuntime": hook}))
+        .set("/annotations", json!({"long": long}));
     bundle.run().ok();
 }
 
@@ -127,7 +131,10 @@ fn a_state_of_the_first_version_is_understood() {
     fs::copy(kept, folder.join("state.json")).unwrap();
     fs::write(folder.join("config.json"), "{}").unwrap();
     let state = container.runtime(&["state", "kept"]).ok().json();
-    assert_eq!((&state["id"], &state["status"], &state["pid"]), (&json!("kept"), &json!("stopped"), &json!(0)));
+    assert_eq!(
+        (&state["id"], &state["status"], &state["pid"]),
+        (&json!("kept"), &json!("stopped"), &json!(0))
+    );
     assert_eq!(state["annotations"], json!({"org.example.key": "value"}));
     container.runtime(&["delete", "kept"]).ok();
     assert!(!folder.exists());

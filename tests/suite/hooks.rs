@@ -31,7 +31,8 @@ tests![
     the_network_exists_when_the_hooks_run,
 ];
 
-const KINDS: [&str; 6] = ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
 
 /// A hook that runs a shell script.
 fn hook(script: &str) -> Value {
@@ -75,7 +76,8 @@ fn hooks_run_in_the_order_of_the_specification() {
 }
 
 fn each_hook_reads_the_state() {
-    let container = all_kinds("cat > $T/KIND.json").set("/annotations", json!({"org.test": "value"})).container();
+    let container =
+        all_kinds("cat > $T/KIND.json").set("/annotations", json!({"org.test": "value"})).container();
     container.create(&[]).ok();
     let pid = container.pid();
     container.start().ok();
@@ -87,7 +89,10 @@ fn each_hook_reads_the_state() {
         assert_eq!(state["id"], container.id(), "{kind}: {state}");
         assert_eq!(state["bundle"], json!(container.bundle.folder), "{kind}: {state}");
         assert_eq!(state["annotations"]["org.test"], "value", "{kind}: {state}");
-        assert!(state["ociVersion"].as_str().is_some_and(|version| version.starts_with("1.")), "{kind}: {state}");
+        assert!(
+            state["ociVersion"].as_str().is_some_and(|version| version.starts_with("1.")),
+            "{kind}: {state}"
+        );
         if ["prestart", "createRuntime", "poststart"].contains(kind) {
             assert_eq!(state["pid"], pid, "{kind}: {state}");
         }
@@ -114,7 +119,8 @@ fn prestart_and_create_runtime_run_on_the_host() {
 }
 
 fn create_container_runs_in_the_namespaces_of_the_container() {
-    let bundle = Bundle::shell("readlink /proc/self/ns/mnt; readlink /proc/self/ns/net; readlink /proc/self/ns/uts");
+    let bundle =
+        Bundle::shell("readlink /proc/self/ns/mnt; readlink /proc/self/ns/net; readlink /proc/self/ns/uts");
     let script = "readlink /proc/self/ns/mnt /proc/self/ns/net /proc/self/ns/uts > $T/seen";
     let container = with_hook(bundle, "createContainer", script).container();
     let inside = container.run(&[]).ok();
@@ -131,7 +137,8 @@ fn start_container_runs_inside_the_root() {
 fn a_hook_has_the_environment_of_its_entry_alone() {
     // CVE-2025-23266: a library of the image, preloaded into a program of the host.
     for kind in ["prestart", "createRuntime", "createContainer", "poststop"] {
-        let bundle = Bundle::nothing().set("/process/env", json!(["PATH=/bin", "LD_PRELOAD=/evil.so", "SECRET=1"]));
+        let bundle =
+            Bundle::nothing().set("/process/env", json!(["PATH=/bin", "LD_PRELOAD=/evil.so", "SECRET=1"]));
         let container = with_hook(bundle, kind, "tr '\\0' '\\n' < /proc/self/environ > $T/seen").container();
         let mut command = container.bundle_command("run", &[]);
         child::run(command.env("OF_THE_CALLER", "1")).ok();
@@ -156,7 +163,8 @@ fn a_failing_hook_before_start_fails_create() {
 }
 
 fn a_failing_hook_names_its_kind_and_number() {
-    let bundle = with_hook(with_hook(Bundle::sleeper(), "createRuntime", "exit 0"), "createRuntime", "exit 3");
+    let bundle =
+        with_hook(with_hook(Bundle::sleeper(), "createRuntime", "exit 0"), "createRuntime", "exit 3");
     bundle.refused(&["error running createRuntime hook #2:"]);
 }
 
@@ -192,7 +200,9 @@ fn a_hook_that_takes_too_long_is_killed() {
 }
 
 fn a_hook_that_does_not_exist_fails_create() {
-    let output = Bundle::sleeper().set("/hooks", json!({"createRuntime": [{"path": "/nonesuch/hook"}]})).refused(&["hook"]);
+    let output = Bundle::sleeper()
+        .set("/hooks", json!({"createRuntime": [{"path": "/nonesuch/hook"}]}))
+        .refused(&["hook"]);
     if session().is_isolate() {
         // podman would tell its user that the program of the container is missing.
         assert!(!output.stderr.contains("no such file or directory"), "{output}");
@@ -229,5 +239,8 @@ fn what_a_hook_prints_is_told_when_it_fails() {
 fn the_network_exists_when_the_hooks_run() {
     let script = "pid=$(sed 's/.*\"pid\": *\\([0-9]*\\).*/\\1/'); readlink /proc/$pid/ns/net > $T/seen";
     let container = with_hook(Bundle::sleeper(), "prestart", script).create();
-    assert_eq!(Some(container.read("/tmp/seen").trim().to_owned()), process::namespace(container.pid(), "net"));
+    assert_eq!(
+        Some(container.read("/tmp/seen").trim().to_owned()),
+        process::namespace(container.pid(), "net")
+    );
 }

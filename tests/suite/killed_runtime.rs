@@ -77,8 +77,20 @@ fn killed_at(call: &str, number: u32, inner: &Command) -> Command {
 }
 
 const CALLS: [&str; 14] = [
-    "clone3", "clone", "mkdir", "mkdirat", "openat", "write", "rename", "renameat", "sendmsg", "recvmsg", "poll",
-    "setns", "unlinkat", "prlimit64",
+    "clone3",
+    "clone",
+    "mkdir",
+    "mkdirat",
+    "openat",
+    "write",
+    "rename",
+    "renameat",
+    "sendmsg",
+    "recvmsg",
+    "poll",
+    "setns",
+    "unlinkat",
+    "prlimit64",
 ];
 
 fn a_create_killed_at_any_call_leaves_nothing_after_delete() {

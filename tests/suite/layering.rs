@@ -21,7 +21,20 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("container", &["apply", "plan", "store", "host", "oci", "cgroup", "sys"]),
     ("apply", &["plan", "store", "host", "oci", "cgroup", "sys"]),
     ("store", &["plan", "oci", "sys", "cgroup::SavedGroup"]),
-    ("plan", &["host", "oci", "cgroup::layout", "cgroup::group", "cgroup::unit", "cgroup::device", "sys::bpf", "sys::seccomp", "sys::syscalls"]),
+    (
+        "plan",
+        &[
+            "host",
+            "oci",
+            "cgroup::layout",
+            "cgroup::group",
+            "cgroup::unit",
+            "cgroup::device",
+            "sys::bpf",
+            "sys::seccomp",
+            "sys::syscalls",
+        ],
+    ),
     ("host", &["cgroup::layout", "sys", "cgroup"]),
     ("cgroup", &["sys"]),
     ("oci", &[]),
@@ -58,7 +71,9 @@ fn code(path: &Path) -> String {
 
 /// Everything that follows `crate::` in a text, up to the first character that is no part of a path.
 fn uses(text: &str) -> Vec<String> {
-    let path = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c)).collect::<String>();
+    let path = |rest: &str| {
+        rest.chars().take_while(|c| c.is_alphanumeric() || "_:".contains(*c)).collect::<String>()
+    };
     text.split("crate::").skip(1).map(path).collect()
 }
 
@@ -94,7 +109,9 @@ fn no_module_uses_one_above_it() {
 
 fn the_pure_modules_touch_no_file_process_or_environment() {
     let mut wrong = Vec::new();
-    for path in files(&source()).iter().filter(|path| PURE.contains(&layer_of(path).as_str()) && !is_test(path)) {
+    for path in
+        files(&source()).iter().filter(|path| PURE.contains(&layer_of(path).as_str()) && !is_test(path))
+    {
         for word in ["std::fs", "std::process", "std::env", "std::net"] {
             if code(path).contains(word) {
                 wrong.push(format!("{}: {word}", path.display()));
@@ -106,13 +123,19 @@ fn the_pure_modules_touch_no_file_process_or_environment() {
 
 fn unsafe_code_lives_in_sys_alone() {
     let outside = |path: &&PathBuf| layer_of(path) != "sys";
-    let has = |path: &&PathBuf| code(path).lines().any(|line| line.contains("unsafe ") || line.contains("allow(unsafe_code)"));
+    let has = |path: &&PathBuf| {
+        code(path).lines().any(|line| line.contains("unsafe ") || line.contains("allow(unsafe_code)"))
+    };
     let wrong: Vec<_> = files(&source()).iter().filter(outside).filter(has).cloned().collect();
     assert!(wrong.is_empty(), "unsafe code outside sys: {wrong:?}");
 }
 
 fn the_rules_catch_an_arrow_that_goes_up() {
-    assert!(!may_use("sys", "container::create") && !may_use("plan", "apply") && !may_use("oci", "sys::path"));
-    assert!(may_use("cli", "container::run") && may_use("plan", "host::Host") && may_use("sys", "error::Error"));
+    assert!(
+        !may_use("sys", "container::create") && !may_use("plan", "apply") && !may_use("oci", "sys::path")
+    );
+    assert!(
+        may_use("cli", "container::run") && may_use("plan", "host::Host") && may_use("sys", "error::Error")
+    );
     assert_eq!(uses("use crate::plan::{Plan, Step};\n crate::log::warning(1)"), ["plan::", "log::warning"]);
 }

@@ -29,7 +29,8 @@ tests![
 ];
 
 fn masked_file_reads_as_empty() {
-    let bundle = Bundle::shell("cat /etc/secret; stat -c %t:%T /etc/secret").file("/etc/secret", "top secret");
+    let bundle =
+        Bundle::shell("cat /etc/secret; stat -c %t:%T /etc/secret").file("/etc/secret", "top secret");
     let container = bundle.set("/linux/maskedPaths", json!(["/etc/secret"])).container();
     assert_eq!(container.run(&[]).ok().text(), "1:3");
     assert_eq!(container.read("/etc/secret"), "top secret");
@@ -53,7 +54,8 @@ fn a_masked_path_below_a_file_is_skipped() {
 
 fn a_path_may_be_masked_twice() {
     let paths = json!(["/etc/secret", "/etc/secret", "/secrets", "/secrets"]);
-    let bundle = Bundle::shell("cat /etc/secret; ls /secrets").file("/etc/secret", "s").file("/secrets/one", "1");
+    let bundle =
+        Bundle::shell("cat /etc/secret; ls /secrets").file("/etc/secret", "s").file("/secrets/one", "1");
     assert_eq!(bundle.set("/linux/maskedPaths", paths).output(), "");
 }
 
@@ -92,7 +94,8 @@ fn a_masked_path_through_a_link_stays_inside() {
 fn a_planted_null_device_masks_nothing_with_a_host_file() {
     // CVE-2025-31133: the root brings its own /dev/null, a link to a file of the host's kernel.
     let before = fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
-    let bundle = Bundle::shell("stat -c %t:%T /proc/version").set("/linux/maskedPaths", json!(["/proc/version"]));
+    let bundle =
+        Bundle::shell("stat -c %t:%T /proc/version").set("/linux/maskedPaths", json!(["/proc/version"]));
     let dev = bundle.host_folder("planted");
     symlink("/proc/sys/kernel/core_pattern", dev.join("null")).unwrap();
     let bundle = bundle.config(|json| {
@@ -122,12 +125,15 @@ fn exec_sees_the_masks_too() {
 
 fn a_proc_or_sys_exchanged_after_its_mount_is_an_error_and_not_a_missing_mask() {
     // Whoever else writes to the root may do this at any moment; a hook does it at the right one.
-    for (name, which) in [("proc", "maskedPaths"), ("proc", "readonlyPaths"), ("sys", "maskedPaths"), ("sys", "readonlyPaths")] {
+    for (name, which) in
+        [("proc", "maskedPaths"), ("proc", "readonlyPaths"), ("sys", "maskedPaths"), ("sys", "readonlyPaths")]
+    {
         let bundle = Bundle::nothing().unset("/linux/maskedPaths").unset("/linux/readonlyPaths");
         let script = format!("cd {} && mv {name} other && ln -s /tmp {name}", bundle.rootfs().display());
         let hook = json!({"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]});
         let paths = json!([format!("/{name}/kcore"), format!("/{name}/firmware")]);
-        let bundle = bundle.set(&format!("/linux/{which}"), paths).set("/hooks", json!({"createRuntime": [hook]}));
+        let bundle =
+            bundle.set(&format!("/linux/{which}"), paths).set("/hooks", json!({"createRuntime": [hook]}));
         bundle.refused(&["is not what was mounted there"]);
     }
 }
@@ -135,11 +141,15 @@ fn a_proc_or_sys_exchanged_after_its_mount_is_an_error_and_not_a_missing_mask() 
 fn what_covers_sys_is_where_masks_are_looked_for() {
     let tmpfs = json!({"destination": "/sys", "type": "tmpfs", "source": "tmpfs", "options": ["mode=755", "size=64k"]});
     let hide = json!(["/sys/firmware"]);
-    let bundle = Bundle::shell("stat -f -c %T /sys; ls /sys").mount(tmpfs).set("/linux/maskedPaths", hide.clone());
+    let bundle =
+        Bundle::shell("stat -f -c %T /sys; ls /sys").mount(tmpfs).set("/linux/maskedPaths", hide.clone());
     assert_eq!(bundle.output(), "tmpfs");
     let bundle = Bundle::shell("cat /sys/firmware/f; ls /sys");
     let folder = bundle.host_folder("own-sys");
     std::fs::create_dir(folder.join("firmware")).unwrap();
     std::fs::write(folder.join("firmware/f"), "seen").unwrap();
-    assert_eq!(bundle.bind(&folder, "/sys", &["ro"]).set("/linux/maskedPaths", hide).run().stdout, "firmware\n");
+    assert_eq!(
+        bundle.bind(&folder, "/sys", &["ro"]).set("/linux/maskedPaths", hide).run().stdout,
+        "firmware\n"
+    );
 }

@@ -70,7 +70,8 @@ struct Line {
 
 #[track_caller]
 fn mounted(bundle: Bundle, point: &str) -> Line {
-    let text = bundle.config(|json| json["process"]["args"] = json!(["/bin/cat", "/proc/self/mountinfo"])).output();
+    let text =
+        bundle.config(|json| json["process"]["args"] = json!(["/bin/cat", "/proc/self/mountinfo"])).output();
     line_of(&text, point)
 }
 
@@ -204,7 +205,8 @@ impl HostMount {
     fn new(folder: &std::path::Path) -> HostMount {
         let point = folder.join("sub");
         fs::create_dir_all(&point).unwrap();
-        let mount = child::run(std::process::Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&point));
+        let mount =
+            child::run(std::process::Command::new("mount").args(["-t", "tmpfs", "tmpfs"]).arg(&point));
         mount.ok();
         fs::write(point.join("f"), "below").unwrap();
         HostMount(point)
@@ -248,7 +250,9 @@ fn plain_read_only_leaves_the_mounts_below_writable() {
 }
 
 fn propagation_is_what_the_config_asks_for() {
-    for (option, tag) in [("rprivate", ""), ("rshared", "shared:"), ("unbindable", "unbindable"), ("private", "")] {
+    for (option, tag) in
+        [("rprivate", ""), ("rshared", "shared:"), ("unbindable", "unbindable"), ("private", "")]
+    {
         let bundle = Bundle::nothing();
         let source = bundle.host_folder("source");
         let line = mounted(bundle.bind(&source, "/here", &[option]), "/here");
@@ -284,7 +288,10 @@ fn rprivate_does_not_get_what_the_host_mounts_later() {
 fn rootfs_propagation_is_applied_to_the_root() {
     for (value, tag) in [("shared", "shared:"), ("private", ""), ("unbindable", "unbindable")] {
         let line = mounted(Bundle::nothing().set("/linux/rootfsPropagation", json!(value)), "/");
-        assert!(if tag.is_empty() { line.tags.is_empty() } else { line.tags.contains(tag) }, "{value}: {line:?}");
+        assert!(
+            if tag.is_empty() { line.tags.is_empty() } else { line.tags.contains(tag) },
+            "{value}: {line:?}"
+        );
     }
 }
 
@@ -296,7 +303,8 @@ fn mounts_are_made_in_the_order_of_the_list() {
 
 fn a_missing_target_is_created() {
     let mount = json!({"destination": "/not/there/yet", "type": "tmpfs", "source": "tmpfs"});
-    let container = Bundle::shell("stat -c %a /not/there; stat -f -c %T /not/there/yet").mount(mount).container();
+    let container =
+        Bundle::shell("stat -c %a /not/there; stat -f -c %T /not/there/yet").mount(mount).container();
     assert_eq!(container.run(&[]).ok().text(), "755\ntmpfs");
 }
 
@@ -326,7 +334,8 @@ fn a_dangling_link_as_target_stays_inside() {
 }
 
 fn a_missing_source_is_refused_by_name() {
-    let mount = json!({"destination": "/here", "type": "bind", "source": "/nonesuch-source", "options": ["bind"]});
+    let mount =
+        json!({"destination": "/here", "type": "bind", "source": "/nonesuch-source", "options": ["bind"]});
     let output = Bundle::nothing().mount(mount).refused(&["/nonesuch-source"]);
     if session().is_isolate() {
         // podman would tell its user that the runtime itself is missing.
@@ -375,7 +384,8 @@ fn a_file_of_lxcfs_may_be_bound_over_proc() {
 
 fn a_tmpfs_over_proc_itself_is_refused() {
     let bundle = Bundle::nothing().config(|json| {
-        *config::mount_at(json, "/proc") = json!({"destination": "/proc", "type": "tmpfs", "source": "tmpfs"});
+        *config::mount_at(json, "/proc") =
+            json!({"destination": "/proc", "type": "tmpfs", "source": "tmpfs"});
     });
     bundle.refused(&["/proc"]);
 }
@@ -412,7 +422,8 @@ fn nosymfollow_refuses_links() {
 
 fn a_cgroup_mount_shows_the_containers_controllers() {
     let options = ["nosuid", "noexec", "nodev", "relatime", "ro"];
-    let mount = json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options});
+    let mount =
+        json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": options});
     let (folder, file) = match cgroup::is_v2() {
         true => ("/sys/fs/cgroup", "memory.max"),
         false => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),

@@ -70,8 +70,15 @@ fn below(options: &[&str]) -> (Vec<String>, Vec<String>) {
 }
 
 fn every_recursive_attribute_reaches_the_mounts_below() {
-    for (option, shown) in [("rro", "ro"), ("rnosuid", "nosuid"), ("rnodev", "nodev"), ("rnoexec", "noexec"),
-        ("rnoatime", "noatime"), ("rnodiratime", "nodiratime"), ("rrelatime", "relatime")] {
+    for (option, shown) in [
+        ("rro", "ro"),
+        ("rnosuid", "nosuid"),
+        ("rnodev", "nodev"),
+        ("rnoexec", "noexec"),
+        ("rnoatime", "noatime"),
+        ("rnodiratime", "nodiratime"),
+        ("rrelatime", "relatime"),
+    ] {
         let (top, under) = below(&[option]);
         assert!(top.iter().any(|word| word == shown), "{option}: {top:?}");
         assert!(under.iter().any(|word| word == shown), "{option}: {under:?}");
@@ -85,8 +92,14 @@ fn every_recursive_attribute_reaches_the_mounts_below() {
 }
 
 fn recursive_attributes_are_taken_away_again() {
-    for (set, clear, shown) in [("rro", "rrw", "ro"), ("rnosuid", "rsuid", "nosuid"), ("rnodev", "rdev", "nodev"),
-        ("rnoexec", "rexec", "noexec"), ("rnoatime", "ratime", "noatime"), ("rnodiratime", "rdiratime", "nodiratime")] {
+    for (set, clear, shown) in [
+        ("rro", "rrw", "ro"),
+        ("rnosuid", "rsuid", "nosuid"),
+        ("rnodev", "rdev", "nodev"),
+        ("rnoexec", "rexec", "noexec"),
+        ("rnoatime", "ratime", "noatime"),
+        ("rnodiratime", "rdiratime", "nodiratime"),
+    ] {
         let (_, under) = below(&[set, clear]);
         assert!(!under.iter().any(|word| word == shown), "{clear}: {under:?}");
     }
@@ -103,7 +116,12 @@ fn every_kind_of_propagation_is_set() {
         let line = text.lines().rfind(|line| line.split(' ').nth(4) == Some("/here")).unwrap().to_owned();
         line.split(" - ").next().unwrap().split(' ').skip(6).collect::<Vec<_>>().join(" ")
     };
-    for (option, tag) in [("shared", "shared:"), ("rshared", "shared:"), ("unbindable", "unbindable"), ("runbindable", "unbindable")] {
+    for (option, tag) in [
+        ("shared", "shared:"),
+        ("rshared", "shared:"),
+        ("unbindable", "unbindable"),
+        ("runbindable", "unbindable"),
+    ] {
         assert!(tags(option).contains(tag), "{option}: {}", tags(option));
     }
     for option in ["private", "rprivate"] {
@@ -121,7 +139,8 @@ fn remounted(options: &[&str]) -> Value {
 fn a_remount_changes_what_is_mounted_there() {
     let bundle = Bundle::new(&["/bin/cat", "/proc/self/mountinfo"]);
     let source = bundle.host_folder("source");
-    let text = bundle.bind(&source, "/here", &[]).mount(remounted(&["remount", "bind", "ro", "noexec"])).output();
+    let text =
+        bundle.bind(&source, "/here", &[]).mount(remounted(&["remount", "bind", "ro", "noexec"])).output();
     let options = options_at(&text, "/here");
     assert!(options.contains(&"ro".to_owned()) && options.contains(&"noexec".to_owned()), "{options:?}");
     assert_eq!(text.lines().filter(|line| line.split(' ').nth(4) == Some("/here")).count(), 1, "{text}");
@@ -129,13 +148,15 @@ fn a_remount_changes_what_is_mounted_there() {
 
 fn a_remount_with_options_of_the_file_system_reaches_it() {
     let bundle = Bundle::new(&["/bin/cat", "/proc/self/mountinfo"]);
-    let text = bundle.mount(remounted(&["size=64k"])).mount(remounted(&["remount", "size=128k", "nosuid"])).output();
+    let text =
+        bundle.mount(remounted(&["size=64k"])).mount(remounted(&["remount", "size=128k", "nosuid"])).output();
     let line = text.lines().find(|line| line.contains(" /here ")).unwrap();
     assert!(line.contains("size=128k"), "{line}");
 }
 
 fn a_remount_of_nothing_is_an_error() {
-    let mount = json!({"destination": "/nonesuch", "type": "none", "source": "none", "options": ["remount", "ro"]});
+    let mount =
+        json!({"destination": "/nonesuch", "type": "none", "source": "none", "options": ["remount", "ro"]});
     Bundle::nothing().mount(mount).refused(&["/nonesuch"]);
 }
 
@@ -187,13 +208,15 @@ fn maps_in_the_option_are_those_of_crun() {
     assert_eq!(seen("idmap=uids=0-100-3#3-200-10;gids=0-300-10", |bundle| bundle), "202:306");
     // Relative to the container's user namespace: the ids are those that the container sees.
     assert_eq!(seen("idmap=uids=@0-40-10;gids=@0-50-10", Bundle::user_namespace), "45:56");
-    owner(&["bind", "idmap=uids=0-1"], &none, |bundle| bundle).refused(&["mounts[6].options: option \"idmap=uids=0-1\": \"0-1\" is not like 0-1000-10"]);
+    owner(&["bind", "idmap=uids=0-1"], &none, |bundle| bundle)
+        .refused(&["mounts[6].options: option \"idmap=uids=0-1\": \"0-1\" is not like 0-1000-10"]);
     owner(&["bind", "idmap=uids=@0-0-1;gids=@0-0-1"], &none, |bundle| bundle)
         .refused(&["mounts[6] /here: 0 is not mapped in the container's user namespace"]);
 }
 
 fn idmap_without_any_map_is_refused() {
-    owner(&["bind", "idmap"], &json!({}), |bundle| bundle).refused(&["mounts[6] /here: there is no map for it"]);
+    owner(&["bind", "idmap"], &json!({}), |bundle| bundle)
+        .refused(&["mounts[6] /here: there is no map for it"]);
 }
 
 fn bind_of_tmp(more: Value) -> Value {
@@ -204,7 +227,9 @@ fn bind_of_tmp(more: Value) -> Value {
 
 fn a_map_of_users_alone_is_refused() {
     let mount = bind_of_tmp(json!({"uidMappings": map(0, 0, 1)}));
-    Bundle::nothing().mount(mount).refused(&["mounts[6].uidMappings: an id-mapped mount needs both uidMappings and gidMappings"]);
+    Bundle::nothing()
+        .mount(mount)
+        .refused(&["mounts[6].uidMappings: an id-mapped mount needs both uidMappings and gidMappings"]);
 }
 
 fn a_mapped_mount_that_is_no_bind_is_refused() {
@@ -221,7 +246,9 @@ fn a_file_system_that_cannot_be_mapped_is_an_error() {
 
 fn an_ordinary_user_gets_no_mapped_mount() {
     let mount = bind_of_tmp(json!({"uidMappings": map(0, 0, 1), "gidMappings": map(0, 0, 1)}));
-    Bundle::nothing().mount(mount).refused(&["mounts[6] /here: only the host's root can make id-mapped mounts"]);
+    Bundle::nothing()
+        .mount(mount)
+        .refused(&["mounts[6] /here: only the host's root can make id-mapped mounts"]);
 }
 
 /// A link on the host that leads to a file of the host.
@@ -244,7 +271,9 @@ fn a_link_is_bound_itself_when_asked() {
 
 fn a_link_is_covered_itself_when_asked() {
     let covered = |option: &str| {
-        let bundle = Bundle::shell("cat /etc/link /etc/real").file("/etc/real", "of the image;").link("real", "/etc/link");
+        let bundle = Bundle::shell("cat /etc/link /etc/real")
+            .file("/etc/real", "of the image;")
+            .link("real", "/etc/link");
         let source = linked(&bundle).with_file_name("file");
         bundle.mount(bind(&source, "/etc/link", option)).output()
     };
@@ -283,6 +312,9 @@ fn words_of_binds_on_other_mounts_are_refused() {
 }
 
 fn options_of_a_file_system_on_a_bind_are_refused() {
-    let mount = json!({"destination": "/here", "type": "bind", "source": "/tmp", "options": ["bind", "size=1k"]});
-    Bundle::nothing().mount(mount).refused(&["bind mounts cannot have any filesystem-specific options applied"]);
+    let mount =
+        json!({"destination": "/here", "type": "bind", "source": "/tmp", "options": ["bind", "size=1k"]});
+    Bundle::nothing()
+        .mount(mount)
+        .refused(&["bind mounts cannot have any filesystem-specific options applied"]);
 }

@@ -57,7 +57,9 @@ fn a_folder_of_the_host_comes_and_goes() {
     assert_eq!(container.sh("cat /mnt/new/word"), "hello");
     container.exec(&["/bin/sh", "-c", "echo no > /mnt/new/word"]).fails(1, &["Read-only"]);
     // What the container's own init sees counts, not a view of the visitor's.
-    assert!(fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap().contains(" /mnt/new "));
+    assert!(
+        fs::read_to_string(format!("/proc/{}/mountinfo", container.pid())).unwrap().contains(" /mnt/new ")
+    );
     mounts(&container, "remove", &list).ok();
     assert!(!is_mounted(&container, "/mnt/new"));
     mounts(&container, "remove", &list).fails(1, &["mounts[0] /mnt/new", "nothing is mounted there"]);
@@ -79,7 +81,10 @@ fn a_new_filesystem_is_mounted_with_its_options() {
     let list = json!([{"type": "tmpfs", "source": "scratch", "destination": "/scratch", "options": options}]);
     mounts(&container, "add", &list).ok();
     let table = container.sh("grep ' /scratch ' /proc/self/mountinfo");
-    assert!(table.contains("nosuid") && table.contains("noexec") && table.contains("tmpfs scratch"), "{table}");
+    assert!(
+        table.contains("nosuid") && table.contains("noexec") && table.contains("tmpfs scratch"),
+        "{table}"
+    );
     assert!(table.contains("size=64k"), "{table}");
     assert_eq!(container.sh("stat -c %a /scratch"), "700");
     container.sh("echo x > /scratch/x");
@@ -90,7 +95,11 @@ fn a_new_filesystem_is_mounted_with_its_options() {
 fn the_list_may_stand_in_a_config_and_on_standard_input() {
     let (container, folder) = with_folder();
     let file = container.bundle.folder.join("whole.json");
-    fs::write(&file, json!({"ociVersion": "1.0.0", "mounts": [bind(&folder, "/mnt/a", &["bind"])]}).to_string()).unwrap();
+    fs::write(
+        &file,
+        json!({"ociVersion": "1.0.0", "mounts": [bind(&folder, "/mnt/a", &["bind"])]}).to_string(),
+    )
+    .unwrap();
     let mut command = container.command(&["mounts", "add", container.id(), "-"]);
     Run::start_with(&mut command, fs::File::open(&file).unwrap().into()).finish().ok();
     assert_eq!(container.sh("cat /mnt/a/word"), "hello");
@@ -158,7 +167,8 @@ fn a_link_of_the_container_leads_no_mount_out_of_it() {
     let of_bundle = |text: &str| text.lines().filter(|line| line.contains(container.id())).count();
     assert_eq!(of_bundle(&host), of_bundle(&after));
     // The container could lead a removal to a mount that hides something from it.
-    mounts(&container, "remove", &json!([{"destination": "/climb/a"}])).fails(1, &["mounts[0] /climb/a", "ELOOP"]);
+    mounts(&container, "remove", &json!([{"destination": "/climb/a"}]))
+        .fails(1, &["mounts[0] /climb/a", "ELOOP"]);
     mounts(&container, "remove", &json!([{"destination": "/tmp/a"}])).ok();
 }
 
@@ -172,10 +182,12 @@ fn a_link_into_procfs_is_refused() {
 }
 
 fn what_protects_the_host_cannot_be_removed() {
-    let container = Bundle::sleeper().set("/linux/maskedPaths", json!(["/proc/kcore", "/etc/passwd"])).start();
+    let container =
+        Bundle::sleeper().set("/linux/maskedPaths", json!(["/proc/kcore", "/etc/passwd"])).start();
     let table = container.sh("cat /proc/self/mountinfo");
     for path in ["/", "/proc", "/proc/kcore", "/etc/passwd", "/dev", "/sys", "/mnt/../proc/kcore"] {
-        mounts(&container, "remove", &json!([{"destination": path}])).fails(1, &["mounts[0]", "protects the host"]);
+        mounts(&container, "remove", &json!([{"destination": path}]))
+            .fails(1, &["mounts[0]", "protects the host"]);
     }
     assert_eq!(container.sh("cat /proc/self/mountinfo"), table);
 }
@@ -194,7 +206,9 @@ fn every_fault_of_a_list_is_named_by_its_place() {
         mounts(&container, "add", &list).fails(1, &[words]);
     }
     container.runtime(&["mounts", "change", container.id(), "-"]).fails(1, &["invalid value \"change\""]);
-    container.runtime(&["mounts", "add", container.id(), "/nonexistent/list"]).fails(1, &["/nonexistent/list", "ENOENT"]);
+    container
+        .runtime(&["mounts", "add", container.id(), "/nonexistent/list"])
+        .fails(1, &["/nonexistent/list", "ENOENT"]);
 }
 
 fn a_stopped_or_unknown_container_gets_no_mounts() {

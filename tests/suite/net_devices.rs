@@ -100,7 +100,10 @@ fn a_device_moves_into_the_container() {
 }
 
 fn a_device_gets_the_name_of_the_config() {
-    assert_eq!(Net::new().output(NAMES, json!({"one": {"name": "eth0"}, "two": {"name": "one"}})), "eth0\nlo\none");
+    assert_eq!(
+        Net::new().output(NAMES, json!({"one": {"name": "eth0"}, "two": {"name": "one"}})),
+        "eth0\nlo\none"
+    );
 }
 
 fn a_device_keeps_its_addresses_and_attributes() {
@@ -116,7 +119,9 @@ fn a_device_keeps_its_addresses_and_attributes() {
     net.ip(&["address", "add", "10.99.3.7/24", "valid_lft", "600", "preferred_lft", "600", "dev", "one"]);
     net.ip(&["link", "set", "one", "address", "02:00:00:00:00:99"]);
     let shown = net.output("ip address show dev eth0", json!({"one": {"name": "eth0"}}));
-    for word in ["10.99.0.7/24 brd 10.99.0.255", "10.99.1.7 peer 10.99.1.8/32", "mtu 1400", "02:00:00:00:00:99"] {
+    for word in
+        ["10.99.0.7/24 brd 10.99.0.255", "10.99.1.7 peer 10.99.1.8/32", "mtu 1400", "02:00:00:00:00:99"]
+    {
         assert!(shown.contains(word), "{word}: {shown}");
     }
     assert!(!has_ipv6 || shown.contains("fd00:99::7/64"), "{shown}");
@@ -138,7 +143,8 @@ fn a_name_with_a_pattern_gets_the_next_number() {
 
 fn a_device_moves_into_a_user_namespace() {
     let net = Net::new();
-    let container = Bundle::shell("ip link show dev eth0 && ip link set eth0 mtu 1300 && echo changed").user_namespace();
+    let container =
+        Bundle::shell("ip link show dev eth0 && ip link set eth0 mtu 1300 && echo changed").user_namespace();
     let container = container.config(|json| config::add_capabilities(json, &["CAP_NET_ADMIN"]));
     let container = container.set("/linux/netDevices", json!({"one": {"name": "eth0"}})).container();
     assert!(net.try_run(&container, "run").ok().text().ends_with("changed"));
@@ -158,9 +164,11 @@ fn hooks_of_the_runtime_see_the_device_inside() {
     let net = Net::new();
     let bundle = Bundle::nothing();
     let seen = bundle.folder.join("seen");
-    let script = format!("pid=$(jq .pid); nsenter --net=/proc/$pid/ns/net cat /proc/net/dev > {}", seen.display());
+    let script =
+        format!("pid=$(jq .pid); nsenter --net=/proc/$pid/ns/net cat /proc/net/dev > {}", seen.display());
     let hooks = json!({"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]}]});
-    let container = bundle.set("/hooks", hooks).set("/linux/netDevices", json!({"one": {"name": "hooked"}})).container();
+    let container =
+        bundle.set("/hooks", hooks).set("/linux/netDevices", json!({"one": {"name": "hooked"}})).container();
     net.try_run(&container, "run").ok();
     assert!(std::fs::read_to_string(&seen).unwrap().contains("hooked:"));
 }
@@ -182,24 +190,41 @@ fn refused(devices: Value, words: &[&str]) {
 }
 
 fn two_devices_of_one_name_are_refused() {
-    refused(json!({"one": {"name": "eth0"}, "two": {"name": "eth0"}}), &["linux.netDevices[\"two\"].name: \"eth0\" is given twice"]);
-    refused(json!({"one": {"name": "two"}, "two": {}}), &["linux.netDevices[\"two\"].name: \"two\" is given twice"]);
+    refused(
+        json!({"one": {"name": "eth0"}, "two": {"name": "eth0"}}),
+        &["linux.netDevices[\"two\"].name: \"eth0\" is given twice"],
+    );
+    refused(
+        json!({"one": {"name": "two"}, "two": {}}),
+        &["linux.netDevices[\"two\"].name: \"two\" is given twice"],
+    );
 }
 
 fn names_that_no_device_can_have_are_refused() {
     for name in ["a/b", "a b", "sixteen-letters!", "eth%s", "%d%d", "..", "a:b"] {
-        refused(json!({"one": {"name": name}}), &["linux.netDevices[\"one\"].name: ", "is not the name of an interface"]);
+        refused(
+            json!({"one": {"name": name}}),
+            &["linux.netDevices[\"one\"].name: ", "is not the name of an interface"],
+        );
     }
-    refused(json!({"a b": {"name": "x"}}), &["linux.netDevices[\"a b\"]: \"a b\" is not the name of an interface"]);
+    refused(
+        json!({"a b": {"name": "x"}}),
+        &["linux.netDevices[\"a b\"]: \"a b\" is not the name of an interface"],
+    );
 }
 
 fn devices_without_a_network_namespace_are_refused() {
     Bundle::nothing()
         .config(|json| config::remove_namespace(json, "network"))
         .set("/linux/netDevices", json!({"one": {}}))
-        .refused(&["linux.netDevices: it needs a network namespace of the container's own in linux.namespaces"]);
+        .refused(&[
+            "linux.netDevices: it needs a network namespace of the container's own in linux.namespaces",
+        ]);
 }
 
 fn devices_of_an_ordinary_user_are_refused() {
-    refused(json!({"one": {}}), &["linux.netDevices: only the host's root can move network devices into a container"]);
+    refused(
+        json!({"one": {}}),
+        &["linux.netDevices: only the host's root can move network devices into a container"],
+    );
 }

@@ -39,7 +39,9 @@ impl Supervisor {
 
     #[track_caller]
     fn wait_for(&self, word: &str) {
-        child::eventually(&format!("the supervisor hears {word}"), || self.messages.lock().unwrap().contains(word));
+        child::eventually(&format!("the supervisor hears {word}"), || {
+            self.messages.lock().unwrap().contains(word)
+        });
     }
 }
 

@@ -53,7 +53,10 @@ fn all_goes_without_close_range() {
 }
 
 fn all_but_recursive_attributes_goes_without_mount_setattr() {
-    goes_without("mount_setattr", &["lifecycle::", "masked::", "mounts::flags_of_a_bind", "rootfs::a_read_only_root"]);
+    goes_without(
+        "mount_setattr",
+        &["lifecycle::", "masked::", "mounts::flags_of_a_bind", "rootfs::a_read_only_root"],
+    );
 }
 
 /// `create` with another program in the place of the runtime.
@@ -88,10 +91,16 @@ fn a_filter_takes_the_call_away() {
     let trace = bundle.folder.join("trace");
     bundle.write();
     let mut command = std::process::Command::new("strace");
-    command.args(["-f", "-e", "trace=clone3,clone", "-o"]).arg(&trace).arg(runtime_without("clone3", "ENOSYS"));
+    command
+        .args(["-f", "-e", "trace=clone3,clone", "-o"])
+        .arg(&trace)
+        .arg(runtime_without("clone3", "ENOSYS"));
     command.arg("--root").arg(&bundle.root).args(["run", "--bundle"]).arg(&bundle.folder).arg(&bundle.id);
     child::run(&mut command).ok();
     let trace = std::fs::read_to_string(trace).unwrap();
-    assert!(trace.contains("ENOSYS") && trace.contains("clone(child_stack=NULL, flags=CLONE_PIDFD|"), "{trace}");
+    assert!(
+        trace.contains("ENOSYS") && trace.contains("clone(child_stack=NULL, flags=CLONE_PIDFD|"),
+        "{trace}"
+    );
     Container::new(bundle).leaves_nothing();
 }

@@ -78,7 +78,9 @@ fn delete_by_force_removes_a_paused_container() {
 }
 
 fn a_signal_to_a_paused_container_arrives_when_it_is_resumed() {
-    let container = paused(Bundle::shell("trap 'touch /tmp/got; exit 0' USR1; touch /tmp/up; while :; do sleep 0.02; done"));
+    let container = paused(Bundle::shell(
+        "trap 'touch /tmp/got; exit 0' USR1; touch /tmp/up; while :; do sleep 0.02; done",
+    ));
     container.kill("USR1").ok();
     std::thread::sleep(std::time::Duration::from_millis(50));
     let got = container.bundle.rootfs().join("tmp/got");
@@ -86,9 +88,11 @@ fn a_signal_to_a_paused_container_arrives_when_it_is_resumed() {
     container.runtime(&["resume", container.id()]).ok();
     // The signal may have come before the trap was set; then the program has ended by it, or still runs.
     let up = container.bundle.rootfs().join("tmp/up");
-    eventually("the signal arrives", || got.exists() || (up.exists() && container.status() == "stopped") || {
-        container.kill("USR1");
-        false
+    eventually("the signal arrives", || {
+        got.exists() || (up.exists() && container.status() == "stopped") || {
+            container.kill("USR1");
+            false
+        }
     });
 }
 

@@ -83,7 +83,9 @@ fn a_list_of_cpus_that_is_none_is_refused() {
 
 fn a_cpu_that_is_not_there_is_refused_by_exec() {
     let container = with_affinity(json!({"final": "60000"}));
-    container.exec(&["true"]).fails(255, &["process.execCPUAffinity.final: sched_setaffinity(60000): EINVAL"]);
+    container
+        .exec(&["true"])
+        .fails(255, &["process.execCPUAffinity.final: sched_setaffinity(60000): EINVAL"]);
 }
 
 /// The policy of the first mapping.
@@ -121,9 +123,8 @@ fn exec_has_the_memory_policy_of_the_container() {
 }
 
 fn flags_of_the_memory_policy_are_set() {
-    let flagged = |mode: &str, flag: &str| {
-        with_policy(json!({"mode": mode, "nodes": "0", "flags": [flag]})).output()
-    };
+    let flagged =
+        |mode: &str, flag: &str| with_policy(json!({"mode": mode, "nodes": "0", "flags": [flag]})).output();
     assert_eq!(flagged("MPOL_INTERLEAVE", "MPOL_F_STATIC_NODES"), "interleave=static:0");
     assert_eq!(flagged("MPOL_INTERLEAVE", "MPOL_F_RELATIVE_NODES"), "interleave=relative:0");
     assert!(flagged("MPOL_BIND", "MPOL_F_NUMA_BALANCING").starts_with("bind=balancing:0"));

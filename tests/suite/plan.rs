@@ -86,7 +86,10 @@ fn the_plan_of_a_user_namespace() {
 }
 
 fn the_plan_of_a_terminal() {
-    golden("terminal", Bundle::nothing().set("/process/terminal", json!(true)).set("/root/readonly", json!(true)));
+    golden(
+        "terminal",
+        Bundle::nothing().set("/process/terminal", json!(true)).set("/root/readonly", json!(true)),
+    );
 }
 
 fn the_plan_of_limits() {
@@ -117,8 +120,14 @@ fn the_plan_of_a_locked_down_process() {
 fn the_plan_of_hooks_and_devices() {
     let hook = |name: &str| json!([{"path": format!("/opt/{name}"), "args": [name, "now"], "timeout": 5}]);
     let bundle = Bundle::nothing()
-        .set("/hooks", json!({"createRuntime": hook("cni"), "startContainer": hook("last"), "poststop": hook("clean")}))
-        .set("/linux/devices", json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666}]));
+        .set(
+            "/hooks",
+            json!({"createRuntime": hook("cni"), "startContainer": hook("last"), "poststop": hook("clean")}),
+        )
+        .set(
+            "/linux/devices",
+            json!([{"path": "/dev/fuse", "type": "c", "major": 10, "minor": 229, "fileMode": 0o666}]),
+        );
     golden("hooks-devices", bundle);
 }
 
@@ -136,7 +145,14 @@ fn every_step_says_what_asked_for_it() {
     for line in text.lines().filter(|line| line.starts_with("  ")) {
         assert!(line.ends_with(']') && line.contains('['), "{line}");
     }
-    for path in ["mounts[0]", "linux.maskedPaths[", "linux.readonlyPaths[", "process.args", "linux.namespaces", "hostname"] {
+    for path in [
+        "mounts[0]",
+        "linux.maskedPaths[",
+        "linux.readonlyPaths[",
+        "process.args",
+        "linux.namespaces",
+        "hostname",
+    ] {
         assert!(text.contains(path), "{path}: {text}");
     }
 }

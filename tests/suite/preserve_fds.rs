@@ -63,7 +63,9 @@ fn exec_preserves_descriptors_too() {
 const LISTENS: &str = "export LISTEN_FDS=1 LISTEN_PID=$$;";
 
 fn passed_sockets_arrive_with_their_environment() {
-    let container = Bundle::shell("echo $LISTEN_FDS $LISTEN_PID $$; readlink /proc/self/fd/3 > /dev/null && echo three").container();
+    let container =
+        Bundle::shell("echo $LISTEN_FDS $LISTEN_PID $$; readlink /proc/self/fd/3 > /dev/null && echo three")
+            .container();
     let inner = container.bundle_command("run", &[]);
     assert_eq!(with_descriptors(&inner, "3</etc/passwd", LISTENS).ok().text(), "1 1 1\nthree");
 }

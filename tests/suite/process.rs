@@ -59,7 +59,8 @@ fn the_program_is_searched_in_the_root_not_on_the_host() {
 }
 
 fn the_environment_is_that_of_the_config_alone() {
-    let bundle = Bundle::new(&["/bin/env"]).set("/process/env", json!(["PATH=/bin", "HOME=/x", "A=b=c", "E="]));
+    let bundle =
+        Bundle::new(&["/bin/env"]).set("/process/env", json!(["PATH=/bin", "HOME=/x", "A=b=c", "E="]));
     assert_eq!(bundle.output().lines().collect::<Vec<_>>(), ["PATH=/bin", "HOME=/x", "A=b=c", "E="]);
 }
 
@@ -142,7 +143,8 @@ fn standard_output_may_be_reopened_by_another_user() {
 }
 
 fn the_umask_is_that_of_the_config() {
-    let bundle = Bundle::shell("umask; touch /tmp/f; stat -c %a /tmp/f").set("/process/user/umask", json!(0o077));
+    let bundle =
+        Bundle::shell("umask; touch /tmp/f; stat -c %a /tmp/f").set("/process/user/umask", json!(0o077));
     assert_eq!(bundle.output(), "0077\n600");
 }
 
@@ -156,7 +158,8 @@ fn the_oom_score_is_that_of_the_config() {
 }
 
 fn status_field(bundle: Bundle, field: &str) -> String {
-    let text = bundle.config(|json| json["process"]["args"] = json!(["/bin/cat", "/proc/self/status"])).output();
+    let text =
+        bundle.config(|json| json["process"]["args"] = json!(["/bin/cat", "/proc/self/status"])).output();
     process::field_of(&text, field).unwrap()
 }
 
@@ -217,7 +220,10 @@ fn the_container_is_in_a_session_of_its_own() {
     let container = Bundle::sleeper().start();
     let stat = fs::read_to_string(format!("/proc/{}/stat", container.pid())).unwrap();
     let fields: Vec<_> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
-    assert_eq!((fields[2], fields[3]), (container.pid().to_string().as_str(), container.pid().to_string().as_str()));
+    assert_eq!(
+        (fields[2], fields[3]),
+        (container.pid().to_string().as_str(), container.pid().to_string().as_str())
+    );
 }
 
 fn the_container_has_a_session_keyring_of_its_own() {

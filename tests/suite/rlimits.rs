@@ -40,7 +40,8 @@ const KINDS: [(&str, &str); 16] = [
 /// Soft and hard limit in a text of `/proc/PID/limits`.
 #[track_caller]
 fn limit(text: &str, name: &str) -> (String, String) {
-    let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
+    let line =
+        text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{name}: {text}"));
     let mut words = line.split_whitespace();
     (words.next().unwrap().to_owned(), words.next().unwrap().to_owned())
 }

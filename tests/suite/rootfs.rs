@@ -51,13 +51,18 @@ fn nothing_of_the_host_is_mounted_inside() {
     let known = ["/", "/proc", "/dev", "/sys"];
     let strange: Vec<_> = points
         .lines()
-        .filter(|point| !known.iter().any(|base| point == base || (*base != "/" && point.starts_with(&format!("{base}/")))))
+        .filter(|point| {
+            !known
+                .iter()
+                .any(|base| point == base || (*base != "/" && point.starts_with(&format!("{base}/"))))
+        })
         .collect();
     assert!(strange.is_empty(), "{strange:?}");
 }
 
 fn no_path_leads_out_of_the_root() {
-    let script = "ls /../../../../../../bin/busybox; cd /proc/1/root && pwd -P; ls /proc/1/cwd/../../bin/busybox";
+    let script =
+        "ls /../../../../../../bin/busybox; cd /proc/1/root && pwd -P; ls /proc/1/cwd/../../bin/busybox";
     let output = Bundle::shell(script).output();
     assert!(output.contains("/bin/busybox") && !output.contains("isolate-test"), "{output}");
 }
@@ -77,7 +82,9 @@ fn a_root_of_another_file_system_works() {
 }
 
 fn no_pivot_gives_the_same_root() {
-    let container = Bundle::shell("cat /etc/here; ls / | grep -c proc; touch /made").file("/etc/here", "inside\n").container();
+    let container = Bundle::shell("cat /etc/here; ls / | grep -c proc; touch /made")
+        .file("/etc/here", "inside\n")
+        .container();
     assert_eq!(container.run(&["--no-pivot"]).ok().text(), "inside\n1");
     assert!(container.bundle.rootfs().join("made").exists());
     container.leaves_nothing();
@@ -86,7 +93,8 @@ fn no_pivot_gives_the_same_root() {
 fn no_pivot_leaves_no_second_proc_to_be_found() {
     // Without a pivot the host's whole /proc stays mounted somewhere; a visible one would let the container
     // mount its own, without masks.
-    let script = "unshare -Urmp -f sh -c 'mount -t proc proc /tmp' 2>/dev/null && echo unmasked || echo refused";
+    let script =
+        "unshare -Urmp -f sh -c 'mount -t proc proc /tmp' 2>/dev/null && echo unmasked || echo refused";
     let bundle = Bundle::shell(script).config(|json| config::add_capabilities(json, &["CAP_SYS_ADMIN"]));
     let container = bundle.container();
     assert_eq!(container.run(&["--no-pivot"]).ok().text(), "refused");

@@ -139,7 +139,10 @@ fn a_default_that_refuses_lets_the_listed_calls_pass() {
 /// For each mode of chmod: whether the filter lets it pass. The mode is argument 1 of chmod.
 fn passed(conditions: &Value, modes: &[&str]) -> String {
     let rule = json!({"names": ["chmod"], "action": "SCMP_ACT_ERRNO", "args": conditions});
-    let script = format!("touch /tmp/f; for m in {}; do chmod $m /tmp/f 2>/dev/null && printf y || printf n; done", modes.join(" "));
+    let script = format!(
+        "touch /tmp/f; for m in {}; do chmod $m /tmp/f 2>/dev/null && printf y || printf n; done",
+        modes.join(" ")
+    );
     filtered(&script, allow_but(&[rule])).output()
 }
 
@@ -240,12 +243,18 @@ fn the_filter_of_podman_works() {
     whole.remove("defaultErrno");
     whole.insert("architectures".into(), json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"]));
     let empty = |rule: &Value, key: &str| rule[key].as_object().is_none_or(serde_json::Map::is_empty);
-    let for_amd64 = |rule: &Value| rule["includes"]["arches"].as_array().is_some_and(|all| all.contains(&json!("amd64")));
+    let for_amd64 =
+        |rule: &Value| rule["includes"]["arches"].as_array().is_some_and(|all| all.contains(&json!("amd64")));
     let rules = filter["syscalls"].as_array_mut().unwrap();
-    rules.retain(|rule| (empty(rule, "includes") || for_amd64(rule)) && (empty(rule, "excludes") || rule["excludes"]["caps"].is_array()));
+    rules.retain(|rule| {
+        (empty(rule, "includes") || for_amd64(rule))
+            && (empty(rule, "excludes") || rule["excludes"]["caps"].is_array())
+    });
     for rule in rules {
         let rule = rule.as_object_mut().unwrap();
-        rule.retain(|key, value| ["names", "action", "args", "errnoRet"].contains(&key.as_str()) && !value.is_null());
+        rule.retain(|key, value| {
+            ["names", "action", "args", "errnoRet"].contains(&key.as_str()) && !value.is_null()
+        });
     }
     // podman lets a program choose another personality, but not one without address randomisation.
     let script = "echo works; linux32 true && linux32 -R true 2>/dev/null || echo refused";
@@ -276,7 +285,10 @@ fn a_call_newer_than_the_filter_is_enosys() {
     let file = bundle.host_folder("source").join("probe.c");
     std::fs::write(&file, source).unwrap();
     let compile = child::run(
-        std::process::Command::new("gcc").args(["-static", "-o"]).arg(bundle.rootfs().join("probe")).arg(&file),
+        std::process::Command::new("gcc")
+            .args(["-static", "-o"])
+            .arg(bundle.rootfs().join("probe"))
+            .arg(&file),
     );
     if compile.code != 0 {
         skip("gcc cannot link a static program");

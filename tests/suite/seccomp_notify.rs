@@ -68,8 +68,16 @@ fn the_listener_is_told_of_the_container() {
     assert_eq!(state["metadata"], "what=ever; \u{e4}", "{state}");
     assert_eq!(state["ociVersion"], "1.0.2", "{state}");
     let inner = &state["state"];
-    assert_eq!((&inner["id"], &inner["pid"], &inner["status"]), (&json!(id), &json!(pid), &json!("creating")), "{state}");
-    assert_eq!((&inner["bundle"], &inner["annotations"]), (&json!(folder), &json!({"some": "thing"})), "{state}");
+    assert_eq!(
+        (&inner["id"], &inner["pid"], &inner["status"]),
+        (&json!(id), &json!(pid), &json!("creating")),
+        "{state}"
+    );
+    assert_eq!(
+        (&inner["bundle"], &inner["annotations"]),
+        (&json!(folder), &json!({"some": "thing"})),
+        "{state}"
+    );
 }
 
 fn exactly_one_state_comes_and_the_connection_is_closed() {
@@ -89,7 +97,11 @@ fn calls_of_exec_come_to_a_connection_of_their_own() {
     let (state, _) = second.heard();
     let init = container.pid();
     assert!(state["pid"].as_i64().is_some_and(|pid| pid > 0 && pid != i64::from(init)), "{state}");
-    assert_eq!((&state["state"]["pid"], &state["state"]["status"]), (&json!(init), &json!("running")), "{state}");
+    assert_eq!(
+        (&state["state"]["pid"], &state["state"]["status"]),
+        (&json!(init), &json!("running")),
+        "{state}"
+    );
     container.delete_by_force().ok();
     agent.heard();
 }
@@ -137,14 +149,19 @@ fn every_call_may_be_notified() {
 fn sendmsg_cannot_be_notified_for_an_ordinary_user() {
     let mut asking = filter(&["sendmsg"]);
     asking["listenerPath"] = json!("/nonesuch");
-    Bundle::nothing().set("/linux/seccomp", asking).refused(&["SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall"]);
+    Bundle::nothing()
+        .set("/linux/seccomp", asking)
+        .refused(&["SCMP_ACT_NOTIFY cannot be used for the sendmsg syscall"]);
 }
 
 fn the_annotation_of_crun_names_the_listener() {
     let bundle = Bundle::shell("mkdir /tmp/x || echo refused");
     let agent = Agent::listen(&bundle.folder, Answer::Fail(libc::EPERM));
     let receiver = json!({"run.oci.seccomp.receiver": agent.path});
-    assert_eq!(bundle.set("/linux/seccomp", filter(&MKDIR)).set("/annotations", receiver).output(), "refused");
+    assert_eq!(
+        bundle.set("/linux/seccomp", filter(&MKDIR)).set("/annotations", receiver).output(),
+        "refused"
+    );
     agent.heard();
 }
 
@@ -163,7 +180,9 @@ fn notify_without_a_listener_is_refused() {
 fn metadata_without_a_listener_is_refused() {
     let mut metadata = filter(&MKDIR);
     metadata["listenerMetadata"] = json!("x");
-    Bundle::nothing().set("/linux/seccomp", metadata).refused(&["linux.seccomp.listenerMetadata: it needs listenerPath"]);
+    Bundle::nothing()
+        .set("/linux/seccomp", metadata)
+        .refused(&["linux.seccomp.listenerMetadata: it needs listenerPath"]);
 }
 
 fn a_listener_without_notify_is_ignored() {
@@ -173,8 +192,12 @@ fn a_listener_without_notify_is_ignored() {
 
 fn every_flag_works_with_a_listener() {
     let (bundle, agent) = asking(Bundle::shell("mkdir /tmp/x || echo refused"), Answer::Fail(libc::EPERM));
-    let flags = json!(["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"]);
+    let flags = json!([
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"
+    ]);
     assert_eq!(bundle.set("/linux/seccomp/flags", flags).output(), "refused");
     agent.heard();
 }
@@ -182,5 +205,8 @@ fn every_flag_works_with_a_listener() {
 fn killable_waiting_without_a_listener_has_no_effect() {
     let unused = json!({"defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"],
         "syscalls": [{"names": MKDIR, "action": "SCMP_ACT_ERRNO"}]});
-    assert_eq!(Bundle::shell("mkdir /tmp/x || echo refused").set("/linux/seccomp", unused).output(), "refused");
+    assert_eq!(
+        Bundle::shell("mkdir /tmp/x || echo refused").set("/linux/seccomp", unused).output(),
+        "refused"
+    );
 }

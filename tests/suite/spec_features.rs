@@ -27,7 +27,10 @@ fn spec(options: &[&str]) -> (Container, Value) {
 
 fn spec_writes_a_config_that_runs() {
     let (mut container, mut config) = spec(&[]);
-    assert_eq!((config["process"]["args"][0].as_str(), config["process"]["terminal"].as_bool()), (Some("sh"), Some(true)));
+    assert_eq!(
+        (config["process"]["args"][0].as_str(), config["process"]["terminal"].as_bool()),
+        (Some("sh"), Some(true))
+    );
     config["process"]["terminal"] = Value::Bool(false);
     config["process"]["args"] = json!(["echo", "hello"]);
     config["linux"]["cgroupsPath"] = container.bundle.cgroups_path().into();
@@ -46,7 +49,12 @@ fn spec_refuses_to_overwrite() {
 
 fn spec_for_an_ordinary_user_has_a_user_namespace_and_no_network() {
     let (_container, config) = spec(&["--rootless"]);
-    let kinds: Vec<_> = config["linux"]["namespaces"].as_array().unwrap().iter().map(|entry| entry["type"].as_str()).collect();
+    let kinds: Vec<_> = config["linux"]["namespaces"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["type"].as_str())
+        .collect();
     assert!(kinds.contains(&Some("user")) && !kinds.contains(&Some("network")), "{kinds:?}");
     assert_eq!(config["linux"]["uidMappings"][0]["size"], 1);
     assert!(config["linux"].get("resources").is_none());
@@ -62,9 +70,23 @@ fn has(list: &Value, word: &str) -> bool {
 
 fn features_tells_what_engines_look_for() {
     let features = features();
-    for pointer in ["/ociVersionMin", "/ociVersionMax", "/hooks", "/mountOptions", "/linux/namespaces", "/linux/capabilities",
-        "/linux/cgroup/v1", "/linux/cgroup/v2", "/linux/cgroup/systemd", "/linux/seccomp/enabled", "/linux/seccomp/actions",
-        "/linux/seccomp/operators", "/linux/seccomp/archs", "/linux/apparmor/enabled", "/linux/selinux/enabled"] {
+    for pointer in [
+        "/ociVersionMin",
+        "/ociVersionMax",
+        "/hooks",
+        "/mountOptions",
+        "/linux/namespaces",
+        "/linux/capabilities",
+        "/linux/cgroup/v1",
+        "/linux/cgroup/v2",
+        "/linux/cgroup/systemd",
+        "/linux/seccomp/enabled",
+        "/linux/seccomp/actions",
+        "/linux/seccomp/operators",
+        "/linux/seccomp/archs",
+        "/linux/apparmor/enabled",
+        "/linux/selinux/enabled",
+    ] {
         assert!(features.pointer(pointer).is_some_and(|value| !value.is_null()), "{pointer}: {features}");
     }
     assert!(has(&features["mountOptions"], "rro"), "{features}");
@@ -107,6 +129,9 @@ fn version_has_the_lines_that_engines_read() {
     for flag in ["--version", "-v"] {
         let output = bundle::runtime(&[flag]).ok();
         let lines: Vec<_> = output.stdout.lines().collect();
-        assert!(lines[0].contains(" version ") && lines.iter().any(|line| line.starts_with("spec: 1.")), "{output}");
+        assert!(
+            lines[0].contains(" version ") && lines.iter().any(|line| line.starts_with("spec: 1.")),
+            "{output}"
+        );
     }
 }

@@ -55,7 +55,9 @@ fn each_command_makes_few_system_calls() {
     let folder = container.bundle.folder.display().to_string();
     let mut create = strace(&container, &list, &["create", "--bundle", &folder, container.id()]);
     let create = Run::start(&mut create);
-    eventually("it is created", || container.runtime(&["state", container.id()]).stdout.contains("\"created\""));
+    eventually("it is created", || {
+        container.runtime(&["state", container.id()]).stdout.contains("\"created\"")
+    });
     container.delete_by_force().ok();
     create.finish();
     let create = count(&list);
@@ -69,8 +71,12 @@ fn each_command_makes_few_system_calls() {
         ("delete", calls(&container, "delete", &["--force", id]), 85, 7),
     ];
     let hierarchies = cgroup::hierarchies().len();
-    let too_many: Vec<_> = counts.iter().filter(|(_, count, fixed, each)| *count > fixed + each * hierarchies).collect();
-    assert!(too_many.is_empty(), "command, calls, bound, and for each of {hierarchies} hierarchies: {too_many:?} of {counts:?}");
+    let too_many: Vec<_> =
+        counts.iter().filter(|(_, count, fixed, each)| *count > fixed + each * hierarchies).collect();
+    assert!(
+        too_many.is_empty(),
+        "command, calls, bound, and for each of {hierarchies} hierarchies: {too_many:?} of {counts:?}"
+    );
 }
 
 fn a_process_from_outside_ends_with_the_container() {
@@ -108,7 +114,8 @@ fn with_mounts(options: [&str; 2]) -> Bundle {
         let mounts = json["mounts"].as_array_mut().unwrap();
         for (target, option) in ["/tmp", "/tmp/below"].into_iter().zip(options) {
             let options = if option.is_empty() { json!([]) } else { json!([option]) };
-            mounts.push(json!({"destination": target, "type": "tmpfs", "source": "tmpfs", "options": options}));
+            mounts
+                .push(json!({"destination": target, "type": "tmpfs", "source": "tmpfs", "options": options}));
         }
     })
 }

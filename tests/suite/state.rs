@@ -72,7 +72,9 @@ fn the_owner_is_the_user_of_the_state() {
 fn success_prints_nothing_on_standard_error() {
     // containerd and CRI-O read both streams as one.
     let container = Bundle::sleeper().start();
-    for arguments in [vec!["state", container.id()], vec!["ps", "--format", "json", container.id()], vec!["list"]] {
+    for arguments in
+        [vec!["state", container.id()], vec!["ps", "--format", "json", container.id()], vec!["list"]]
+    {
         let output = container.runtime(&arguments).ok();
         assert_eq!(output.stderr, "", "{arguments:?}");
     }

@@ -28,7 +28,10 @@ fn seen(name: &str, value: &str, file: &str) -> String {
 }
 
 fn a_parameter_of_the_network_is_set() {
-    assert_eq!(seen("net.ipv4.ip_unprivileged_port_start", "80", "/proc/sys/net/ipv4/ip_unprivileged_port_start"), "80");
+    assert_eq!(
+        seen("net.ipv4.ip_unprivileged_port_start", "80", "/proc/sys/net/ipv4/ip_unprivileged_port_start"),
+        "80"
+    );
 }
 
 fn a_parameter_of_ipc_is_set() {
@@ -37,7 +40,10 @@ fn a_parameter_of_ipc_is_set() {
 }
 
 fn a_parameter_may_be_written_with_slashes() {
-    assert_eq!(seen("net/ipv4/ip_unprivileged_port_start", "81", "/proc/sys/net/ipv4/ip_unprivileged_port_start"), "81");
+    assert_eq!(
+        seen("net/ipv4/ip_unprivileged_port_start", "81", "/proc/sys/net/ipv4/ip_unprivileged_port_start"),
+        "81"
+    );
 }
 
 fn the_domain_name_may_be_set_as_a_parameter() {
@@ -51,7 +57,14 @@ fn the_hosts_value_stays_what_it_was() {
 }
 
 fn a_parameter_of_the_host_is_refused() {
-    for name in ["kernel.core_pattern", "vm.swappiness", "kernel.panic", "fs.file-max", "kernel.hostname", "user.max_x"] {
+    for name in [
+        "kernel.core_pattern",
+        "vm.swappiness",
+        "kernel.panic",
+        "fs.file-max",
+        "kernel.hostname",
+        "user.max_x",
+    ] {
         with(name, "1").refused(&[name]);
     }
 }

@@ -126,7 +126,8 @@ fn without_a_path_there_is_a_scope_all_the_same() {
 }
 
 fn limits_are_properties_and_files() {
-    let bundle = Bundle::sleeper().limit("memory", json!({"limit": 67_108_864})).limit("pids", json!({"limit": 50}));
+    let bundle =
+        Bundle::sleeper().limit("memory", json!({"limit": 67_108_864})).limit("pids", json!({"limit": 50}));
     let managed = managed(bundle).start();
     let version = if cgroup::is_v2() { "MemoryMax" } else { "MemoryLimit" };
     assert_eq!(managed.property(version), "67108864");
@@ -146,14 +147,16 @@ fn annotations_set_properties() {
 }
 
 fn an_annotation_that_is_no_value_is_refused() {
-    let bundle = Bundle::nothing().config(|json| json["annotations"] = json!({"org.systemd.property.X": "[nonsense"}));
+    let bundle =
+        Bundle::nothing().config(|json| json["annotations"] = json!({"org.systemd.property.X": "[nonsense"}));
     let managed = managed(bundle);
     managed.create().fails(1, &["org.systemd.property.X", "[nonsense"]);
     managed.container.leaves_nothing();
 }
 
 fn a_property_that_systemd_does_not_know_is_told() {
-    let bundle = Bundle::nothing().config(|json| json["annotations"] = json!({"org.systemd.property.Nonesuch": "true"}));
+    let bundle = Bundle::nothing()
+        .config(|json| json["annotations"] = json!({"org.systemd.property.Nonesuch": "true"}));
     let managed = managed(bundle);
     managed.create().fails(1, &["Nonesuch"]);
     managed.container.leaves_nothing();
@@ -253,7 +256,10 @@ fn cgroups_made_inside_are_removed() {
 }
 
 fn without_a_bus_the_error_says_what_to_do() {
-    let container = Bundle::nothing().unset("/linux/resources").set("/linux/cgroupsPath", json!("a.slice:b:c")).container();
+    let container = Bundle::nothing()
+        .unset("/linux/resources")
+        .set("/linux/cgroupsPath", json!("a.slice:b:c"))
+        .container();
     let mut command = container.command(&["--systemd-cgroup", "create", "--bundle"]);
     command.arg(&container.bundle.folder).arg(container.id());
     if nix::unistd::geteuid().is_root() {

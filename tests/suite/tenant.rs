@@ -45,29 +45,40 @@ fn a_template_is_imported_listed_verified_and_removed() {
     assert_eq!((&listed["version"], &listed["templates"][0]["name"]), (&1.into(), &"busybox".into()));
     assert_eq!(listed["templates"][0]["init"]["mode"], "init");
     estate.t(&["template", "verify", "busybox"]).ok();
-    estate.t(&["template", "import", "--as", "busybox", "busybox"]).fails(43, &["there is a template 'busybox' already"]);
+    estate
+        .t(&["template", "import", "--as", "busybox", "busybox"])
+        .fails(43, &["there is a template 'busybox' already"]);
     estate.t(&["template", "rm", "busybox"]).fails(21, &["--yes"]);
     estate.t(&["template", "rm", "--yes", "busybox"]).ok();
-    estate.t(&["template", "show", "busybox"]).fails(91, &["no template is called 'busybox'; none is imported"]);
+    estate
+        .t(&["template", "show", "busybox"])
+        .fails(91, &["no template is called 'busybox'; none is imported"]);
     assert_eq!(fs::read_dir(estate.data().join("templates")).unwrap().count(), 0);
 }
 
 fn a_template_that_changed_is_found_out() {
     let estate = Estate::with_busybox();
     fs::write(estate.data().join("templates/busybox/root/etc/passwd"), "root::0:0::/:/bin/sh\n").unwrap();
-    estate.t(&["template", "verify", "busybox"]).fails(1, &["cannot verify template 'busybox': it has changed"]);
+    estate
+        .t(&["template", "verify", "busybox"])
+        .fails(1, &["cannot verify template 'busybox': it has changed"]);
 }
 
 fn an_interrupted_import_leaves_nothing() {
     let estate = Estate::new();
-    estate.t(&["template", "import", "--as", "other", "dir:/nonesuch"]).fails(1, &["cannot import template 'other'"]);
+    estate
+        .t(&["template", "import", "--as", "other", "dir:/nonesuch"])
+        .fails(1, &["cannot import template 'other'"]);
     let rubbish = estate.folder.join("rubbish.tar");
     fs::write(&rubbish, [b'x'; 2048]).unwrap();
-    estate.t(&["template", "import", "--as", "other", &format!("tar:{}", rubbish.display())]).fails(1, &["rubbish.tar"]);
+    estate
+        .t(&["template", "import", "--as", "other", &format!("tar:{}", rubbish.display())])
+        .fails(1, &["rubbish.tar"]);
     // As a killed one leaves it.
     fs::create_dir(estate.data().join("templates/.import-1")).unwrap();
     estate.t(&["template", "import", "--as", "busybox", "busybox"]).ok();
-    let names: Vec<_> = fs::read_dir(estate.data().join("templates")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(estate.data().join("templates")).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names, ["busybox"]);
 }
 
@@ -77,7 +88,10 @@ fn a_system_starts_runs_programs_and_stops() {
     assert_eq!(estate.sh("cat /proc/1/comm; hostname; id -u; ls /sys/class/net"), "init\nweb\n0\nlo");
     assert_eq!(estate.t(&["exec", "web", "--", "sh", "-c", "exit 7"]).code, 7);
     let listed: Value = estate.t(&["list", "--json"]).ok().json();
-    assert_eq!((&listed["tenants"][0]["name"], &listed["tenants"][0]["state"]), (&"web".into(), &"running".into()));
+    assert_eq!(
+        (&listed["tenants"][0]["name"], &listed["tenants"][0]["state"]),
+        (&"web".into(), &"running".into())
+    );
     assert!(estate.has_keeper("web"));
     estate.t(&["stop", "--kill", "web"]).ok();
     assert_eq!(estate.state("web"), "stopped");
@@ -89,7 +103,10 @@ fn what_it_writes_stays_and_is_its_own() {
     estate.t(&["create", "two", "--template", "busybox"]).ok();
     estate.sh("echo mine > /etc/mark; rm /etc/profile; mkdir /srv");
     estate.t(&["restart", "--timeout", "0", "web"]).ok();
-    assert_eq!(estate.sh("cat /etc/mark; ls -d /srv; ls /etc/profile 2>/dev/null || echo gone"), "mine\n/srv\ngone");
+    assert_eq!(
+        estate.sh("cat /etc/mark; ls -d /srv; ls /etc/profile 2>/dev/null || echo gone"),
+        "mine\n/srv\ngone"
+    );
     estate.t(&["start", "two"]).ok();
     let seen = estate.t(&["exec", "two", "--", "sh", "-c", "ls /etc/mark /etc/profile 2>&1; hostname"]).ok();
     assert_eq!(seen.text().lines().skip(1).collect::<Vec<_>>(), ["/etc/profile", "two"]);
@@ -103,7 +120,13 @@ fn on_disk_ids_begin_at_zero() {
     let upper = estate.tenant("web").join("disk/upper");
     let ids = |name: &str| fs::metadata(upper.join(name)).map(|found| (found.uid(), found.gid())).unwrap();
     assert_eq!((ids("root-s"), ids("user-s")), ((0, 0), (1000, 1000)));
-    let first: u32 = process::status(estate.pid("web") as i32, "Uid").unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    let first: u32 = process::status(estate.pid("web") as i32, "Uid")
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(first >= 524_288, "{first}");
 }
 
@@ -121,7 +144,9 @@ fn tenants_have_ranges_of_ids_of_their_own() {
 
 /// Root gives a tenant whatever ids; an ordinary user's has others than root's only with ranges of its own.
 fn needs_more_ids_than_one() {
-    if !nix::unistd::geteuid().is_root() && need::subordinate_ids("/etc/subuid").is_none_or(|(_, count)| count < 2000) {
+    if !nix::unistd::geteuid().is_root()
+        && need::subordinate_ids("/etc/subuid").is_none_or(|(_, count)| count < 2000)
+    {
         skip("/etc/subuid gives the caller fewer than 2000 subordinate ids");
     }
 }
@@ -144,7 +169,10 @@ fn an_ordinary_user_inside_has_no_capabilities() {
     let estate = Estate::with_running(&[]);
     let seen = estate.t(&["exec", "--user", "1000", "web", "--", "grep", "Cap", "/proc/self/status"]).ok();
     let field = |name: &str| process::field_of(&seen.stdout, name).unwrap();
-    assert_eq!((field("CapEff"), field("CapPrm"), field("CapAmb")), ("0".repeat(16), "0".repeat(16), "0".repeat(16)));
+    assert_eq!(
+        (field("CapEff"), field("CapPrm"), field("CapAmb")),
+        ("0".repeat(16), "0".repeat(16), "0".repeat(16))
+    );
     assert_ne!(field("CapBnd"), "0".repeat(16));
 }
 
@@ -164,7 +192,9 @@ fn a_command_runs_and_no_process_of_ours_stays() {
 fn a_command_that_is_not_there_is_told() {
     let estate = Estate::with_busybox();
     estate.t(&["create", "job", "--template", "busybox", "--", "nonesuch"]).ok();
-    estate.t(&["start", "job"]).fails(1, &["cannot start tenant 'job'", "executable file not found in $PATH"]);
+    estate
+        .t(&["start", "job"])
+        .fails(1, &["cannot start tenant 'job'", "executable file not found in $PATH"]);
     assert_eq!(estate.state("job"), "stopped");
 }
 
@@ -205,7 +235,8 @@ fn limits_of_create_bite() {
         return;
     }
     let uuid = estate.info("web")["settings"]["uuid"].as_str().unwrap().to_owned();
-    let read = |controller: &str, file: &str| cgroup::read(controller, &format!("/isolate-tenants/{uuid}"), file);
+    let read =
+        |controller: &str, file: &str| cgroup::read(controller, &format!("/isolate-tenants/{uuid}"), file);
     let (memory, cpu) = match cgroup::is_v2() {
         true => (("memory.max", "33554432"), ("cpu.max", "50000 100000")),
         false => (("memory.limit_in_bytes", "33554432"), ("cpu.cfs_quota_us", "50000")),
@@ -216,7 +247,9 @@ fn limits_of_create_bite() {
 
 fn limits_nobody_can_hold_are_refused() {
     let estate = Estate::with_busybox();
-    estate.t(&["create", "web", "--template", "busybox", "--ram", "64M"]).fails(21, &["ram cannot be limited"]);
+    estate
+        .t(&["create", "web", "--template", "busybox", "--ram", "64M"])
+        .fails(21, &["ram cannot be limited"]);
     assert!(!estate.tenant("web").exists());
 }
 
@@ -255,7 +288,9 @@ fn what_a_killed_create_left_is_no_obstacle() {
         fs::create_dir_all(estate.tenant("web").join("disk/upper/etc")).unwrap();
         let listed: Value = estate.t(&["list", "--json"]).ok().json();
         assert_eq!(listed["tenants"][0]["state"], "incomplete");
-        estate.t(&["start", "web"]).fails(14, &["tenant 'web' is incomplete", "isolate tenant destroy --yes web"]);
+        estate
+            .t(&["start", "web"])
+            .fails(14, &["tenant 'web' is incomplete", "isolate tenant destroy --yes web"]);
         match verb {
             "create" => estate.t(&["create", "web", "--template", "busybox"]).ok(),
             _ => estate.t(&["destroy", "--yes", "web"]).ok(),
@@ -325,7 +360,13 @@ fn hostile_names_are_refused() {
         estate.t(&["destroy", "--yes", name]).fails(21, &["invalid name"]);
         estate.t(&["template", "import", "--as", name, "busybox"]).fails(21, &["invalid name"]);
     }
-    assert_eq!(fs::read_dir(estate.data().join("tenants")).unwrap().filter(|e| e.as_ref().unwrap().path().is_dir()).count(), 0);
+    assert_eq!(
+        fs::read_dir(estate.data().join("tenants"))
+            .unwrap()
+            .filter(|e| e.as_ref().unwrap().path().is_dir())
+            .count(),
+        0
+    );
 }
 
 fn each_act_is_a_line_of_the_audit_log() {
@@ -335,7 +376,8 @@ fn each_act_is_a_line_of_the_audit_log() {
     estate.t(&["stop", "web"]).fails(31, &[]);
     let log = fs::read_to_string(estate.data().join("audit.jsonl")).unwrap();
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let verbs: Vec<_> = lines.iter().map(|line| (line["verb"].as_str().unwrap(), line["code"].as_i64().unwrap())).collect();
+    let verbs: Vec<_> =
+        lines.iter().map(|line| (line["verb"].as_str().unwrap(), line["code"].as_i64().unwrap())).collect();
     assert_eq!(verbs, [("tenant template import", 0), ("tenant create", 0), ("tenant stop", 31)]);
     assert!(!log.contains("secret") && lines[1]["uid"] == nix::unistd::getuid().as_raw());
 }
@@ -354,7 +396,9 @@ fn bare_tenant_explains_itself() {
     for word in ["create", "template", "Examples:", "Exit codes"] {
         assert!(bare.stdout.contains(word), "{word}: {bare}");
     }
-    for verb in ["create", "start", "stop", "destroy", "list", "info", "exec", "enter", "restart", "pause", "unpause"] {
+    for verb in
+        ["create", "start", "stop", "destroy", "list", "info", "exec", "enter", "restart", "pause", "unpause"]
+    {
         let help = estate.t(&[verb, "--help"]).ok();
         assert!(help.stdout.contains(&format!("isolate tenant {verb}")), "{help}");
     }

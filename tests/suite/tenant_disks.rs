@@ -51,7 +51,8 @@ fn device(estate: &Estate) -> Option<String> {
     let image = estate.tenant("web").join("disk.img");
     fs::read_dir("/sys/block").unwrap().flatten().find_map(|entry| {
         let backing = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
-        (Path::new(backing.trim()) == image).then(|| fs::read_to_string(entry.path().join("dev")).unwrap().trim().to_owned())
+        (Path::new(backing.trim()) == image)
+            .then(|| fs::read_to_string(entry.path().join("dev")).unwrap().trim().to_owned())
     })
 }
 
@@ -64,7 +65,8 @@ fn a_disk_has_the_size_that_was_asked_for_and_a_full_one_is_the_tenants_own_trou
     let image = fs::metadata(estate.tenant("web").join("disk.img")).unwrap();
     assert!(image.size() == 40 << 20 && image.blocks() * 512 <= 41 << 20);
     let limits = estate.t(&["limits", "--json", "web"]).ok().json();
-    let disk = limits["limits"].as_array().unwrap().iter().find(|line| line["resource"] == "disk").unwrap().clone();
+    let disk =
+        limits["limits"].as_array().unwrap().iter().find(|line| line["resource"] == "disk").unwrap().clone();
     assert!(disk["limit"] == 40 << 20 && disk["used"].as_u64() > Some(30 << 20), "{disk}");
     assert_eq!(estate.sh("rm /big; echo room > /small; cat /small"), "room");
 }
@@ -145,6 +147,8 @@ fn a_command_writes_its_log_onto_its_own_disk() {
 
 fn a_disk_with_a_size_is_for_root() {
     let estate = Estate::with_busybox();
-    estate.t(&["create", "web", "--template", "busybox", "--disk", "40M"]).fails(21, &["which only root can make"]);
+    estate
+        .t(&["create", "web", "--template", "busybox", "--disk", "40M"])
+        .fails(21, &["which only root can make"]);
     assert!(!estate.tenant("web").exists());
 }

@@ -49,7 +49,9 @@ fn changes(output: &Output) -> Vec<String> {
 fn limits_change_while_it_runs_and_are_kept() {
     let estate = Estate::with_running(&["--ram", "64M", "--tasks", "50"]);
     let init = estate.pid("web");
-    let told = estate.t(&["set", "web", "ram=32M", "swap=8M", "--cpus", "0.5", "--cpu-weight", "200", "--tasks", "20"]).ok();
+    let told = estate
+        .t(&["set", "web", "ram=32M", "swap=8M", "--cpus", "0.5", "--cpu-weight", "200", "--tasks", "20"])
+        .ok();
     assert_eq!(changes(&told)[..2], ["web ram 64M -> 32M applied", "web swap none -> 8M applied"]);
     assert_eq!(estate.pid("web"), init);
     let read = |controller: &str, file: &str| cgroup_file(&estate, controller, file);
@@ -73,7 +75,9 @@ fn limits_change_while_it_runs_and_are_kept() {
 fn all_settings_of_one_call_change_or_none() {
     let estate = Estate::with_running(&["--ram", "64M"]);
     let before = fs::read_to_string(estate.tenant("web").join("tenant.toml")).unwrap();
-    estate.t(&["set", "web", "ram=32M", "cpuset=4000"]).fails(1, &["cannot change tenant 'web'", "cpuset.cpus"]);
+    estate
+        .t(&["set", "web", "ram=32M", "cpuset=4000"])
+        .fails(1, &["cannot change tenant 'web'", "cpuset.cpus"]);
     assert_eq!(cgroup_file(&estate, "memory", "memory.limit_in_bytes"), (64 << 20).to_string());
     assert_eq!(fs::read_to_string(estate.tenant("web").join("tenant.toml")).unwrap(), before);
     estate.t(&["set", "web", "ram=32M", "swap=junk"]).fails(21, &["swap"]);
@@ -93,7 +97,10 @@ fn a_limit_taken_away_is_gone_at_once() {
 fn a_change_until_it_stops_is_not_kept() {
     let estate = Estate::with_running(&["--tasks", "50"]);
     estate.t(&["set", "--runtime", "web", "tasks=30"]).ok();
-    assert_eq!((cgroup_file(&estate, "pids", "pids.max"), &config(&estate)["tasks"]), ("30".into(), &"50".into()));
+    assert_eq!(
+        (cgroup_file(&estate, "pids", "pids.max"), &config(&estate)["tasks"]),
+        ("30".into(), &"50".into())
+    );
     estate.t(&["set", "--runtime", "web", "owner=me"]).fails(21, &["owner is no limit"]);
     // Named again, it counts, though the file says so already.
     estate.t(&["set", "web", "tasks=50"]).ok();
@@ -106,7 +113,10 @@ fn a_dry_run_changes_nothing() {
     let estate = Estate::with_running(&["--tasks", "50"]);
     let told = estate.t(&["set", "--dry-run", "web", "tasks=30", "net=host"]).ok();
     assert_eq!(changes(&told), ["web tasks 50 -> 30 at once", "web net none -> host at its next start"]);
-    assert_eq!((cgroup_file(&estate, "pids", "pids.max"), &config(&estate)["tasks"]), ("50".into(), &"50".into()));
+    assert_eq!(
+        (cgroup_file(&estate, "pids", "pids.max"), &config(&estate)["tasks"]),
+        ("50".into(), &"50".into())
+    );
 }
 
 fn memory_in_use_is_not_taken_away() {
@@ -122,7 +132,10 @@ fn a_setting_that_cannot_change_now_waits_for_the_next_start() {
     assert_eq!(changes(&told), ["web hostname none -> other at its next start"]);
     assert_eq!(estate.sh("hostname"), "web");
     let shown = estate.t(&["config", "--json", "web"]).ok().json();
-    assert_eq!((&shown["config"]["hostname"], &shown["pending"]["hostname"]["now"]), (&"other".into(), &Value::Null));
+    assert_eq!(
+        (&shown["config"]["hostname"], &shown["pending"]["hostname"]["now"]),
+        (&"other".into(), &Value::Null)
+    );
     assert!(shown["pending"].as_object().unwrap().contains_key("hostname"));
     estate.t(&["stop", "--kill", "web"]).ok();
     estate.t(&["start", "web"]).ok();
@@ -157,7 +170,10 @@ fn what_is_used_and_refused_is_counted() {
     assert!(ram["peak"].as_u64() > Some(30 << 20) && ram["fails"].as_u64() > Some(0), "{ram}");
     assert!(tasks["fails"].as_u64() > Some(0) && kills["fails"].as_u64() > Some(0), "{tasks} {kills}");
     estate.t(&["stop", "--kill", "web"]).ok();
-    assert_eq!((&limit(&estate, "ram")["limit"], &limit(&estate, "ram")["used"]), (&(32 << 20).into(), &Value::Null));
+    assert_eq!(
+        (&limit(&estate, "ram")["limit"], &limit(&estate, "ram")["used"]),
+        (&(32 << 20).into(), &Value::Null)
+    );
 }
 
 fn stats_and_top_show_those_that_run() {
@@ -167,7 +183,10 @@ fn stats_and_top_show_those_that_run() {
     let names: Vec<_> = stats["stats"].as_array().unwrap().iter().map(|used| used["name"].clone()).collect();
     assert_eq!(names, ["web"]);
     let top = estate.t(&["top", "--count", "1", "--interval", "1"]).ok();
-    assert!(top.stdout.starts_with("NAME") && top.stdout.lines().nth(1).unwrap().starts_with("web "), "{top}");
+    assert!(
+        top.stdout.starts_with("NAME") && top.stdout.lines().nth(1).unwrap().starts_with("web "),
+        "{top}"
+    );
     estate.t(&["stats", "nonesuch"]).fails(14, &["there is no tenant 'nonesuch'"]);
 }
 
@@ -200,11 +219,14 @@ fn a_setting_is_changed_for_all_with_a_tag() {
         estate.t(&["create", name, "--template", "busybox", "--tags", "both"]).ok();
     }
     let told = estate.t(&["set", "--json", "@both", "owner=me"]).ok().json();
-    let tenants: Vec<_> = told["changes"].as_array().unwrap().iter().map(|change| change["tenant"].clone()).collect();
+    let tenants: Vec<_> =
+        told["changes"].as_array().unwrap().iter().map(|change| change["tenant"].clone()).collect();
     assert_eq!(tenants, ["one", "two"]);
     assert_eq!(estate.info("two")["settings"]["admin"]["owner"], "me");
     estate.t(&["set", "--all", "protect=on"]).ok();
-    estate.t(&["destroy", "--yes", "one"]).fails(105, &["it is protected", "isolate tenant set one protect=off"]);
+    estate
+        .t(&["destroy", "--yes", "one"])
+        .fails(105, &["it is protected", "isolate tenant set one protect=off"]);
     estate.t(&["set", "--all", "protect=off"]).ok();
     estate.t(&["destroy", "--yes", "one"]).ok();
 }

@@ -43,9 +43,13 @@ fn goes_back_and_forth(estate: &Estate) {
     let seen = "cat /etc/mark; readlink /etc/link; ls /etc/new /etc/profile 2>/dev/null | wc -l; hostname";
     assert_eq!(estate.sh(seen), "one\nmark\n0\nweb");
     let listed = estate.t(&["snapshot", "ls", "--json", "web"]).ok().json();
-    let names: Vec<_> = listed["snapshots"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let names: Vec<_> =
+        listed["snapshots"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["first", left.as_str()]);
-    assert_eq!((&listed["snapshots"][0]["note"], &listed["snapshots"][0]["current"]), (&"it works".into(), &true.into()));
+    assert_eq!(
+        (&listed["snapshots"][0]["note"], &listed["snapshots"][0]["current"]),
+        (&"it works".into(), &true.into())
+    );
     assert_eq!(listed["snapshots"][1]["parent"], "first");
     stopped(estate);
     estate.t(&["snapshot", "rollback", "web", &left]).ok();
@@ -103,7 +107,8 @@ fn tells_differences(estate: &Estate) {
     estate.t(&["start", "web"]).ok();
     estate.sh("echo longer > /data/changed; rm /data/removed; echo new > /data/added; rm /etc/profile");
     stopped(estate);
-    let diff = |words: &[&str]| estate.t(&[&["snapshot", "diff", "web"], words].concat()).ok().text().to_owned();
+    let diff =
+        |words: &[&str]| estate.t(&[&["snapshot", "diff", "web"], words].concat()).ok().text().to_owned();
     let wanted = "+ /data/added\n~ /data/changed\n- /data/removed\n- /etc/profile";
     let told = diff(&["first"]);
     let about = |line: &&str| ["/data", "/etc/profile"].iter().any(|path| line.contains(path));
@@ -112,7 +117,13 @@ fn tells_differences(estate: &Estate) {
     assert_eq!(diff(&["first", "second"]), told);
     assert_eq!(diff(&["second"]), "");
     let json = estate.t(&["snapshot", "diff", "--json", "web", "second", "first"]).ok().json();
-    assert!(json["diff"].as_array().unwrap().contains(&serde_json::json!({"change": "added", "path": "/data/removed"})), "{json}");
+    assert!(
+        json["diff"]
+            .as_array()
+            .unwrap()
+            .contains(&serde_json::json!({"change": "added", "path": "/data/removed"})),
+        "{json}"
+    );
 }
 
 fn a_difference_tells_what_was_added_removed_and_changed() {
@@ -125,14 +136,21 @@ fn images_are_compared_too() {
 
 fn a_clone_has_an_identity_of_its_own() {
     let estate = Estate::with_running(&["--owner", "alice", "--protect", "on"]);
-    estate.sh("echo mine > /etc/mark; echo 11111111111111111111111111111111 > /etc/machine-id; mkdir -p /etc/ssh");
+    estate.sh(
+        "echo mine > /etc/mark; echo 11111111111111111111111111111111 > /etc/machine-id; mkdir -p /etc/ssh",
+    );
     estate.sh("echo secret > /etc/ssh/ssh_host_ed25519_key; echo public > /etc/ssh/ssh_host_ed25519_key.pub");
     stopped(&estate);
     estate.t(&["clone", "web", "two"]).ok();
     let (one, two) = (estate.info("web"), estate.info("two"));
     assert_ne!(one["settings"]["uuid"], two["settings"]["uuid"]);
-    assert!(one["settings"]["first-id"].is_null() || one["settings"]["first-id"] != two["settings"]["first-id"]);
-    assert_eq!((&two["settings"]["admin"]["owner"], &two["settings"]["admin"]["protect"]), (&"alice".into(), &false.into()));
+    assert!(
+        one["settings"]["first-id"].is_null() || one["settings"]["first-id"] != two["settings"]["first-id"]
+    );
+    assert_eq!(
+        (&two["settings"]["admin"]["owner"], &two["settings"]["admin"]["protect"]),
+        (&"alice".into(), &false.into())
+    );
     estate.t(&["start", "two"]).ok();
     let sh = |script: &str| estate.t(&["exec", "two", "--", "sh", "-c", script]).ok().text().to_owned();
     assert_eq!(sh("cat /etc/mark; hostname; cat /etc/hostname"), "mine\ntwo\ntwo");
@@ -151,7 +169,8 @@ fn a_clone_of_a_running_image_is_its_state_now() {
     estate.sh("echo now > /etc/mark");
     estate.t(&["clone", "web", "two"]).ok();
     estate.t(&["start", "two"]).ok();
-    let seen = estate.t(&["exec", "two", "--", "sh", "-c", "cat /etc/mark; hostname; echo more > /etc/more"]).ok();
+    let seen =
+        estate.t(&["exec", "two", "--", "sh", "-c", "cat /etc/mark; hostname; echo more > /etc/more"]).ok();
     assert_eq!(seen.text(), "now\ntwo");
     assert_eq!(estate.sh("cat /etc/mark; ls /etc/more 2>/dev/null || echo apart"), "now\napart");
 }
@@ -175,7 +194,10 @@ fn what_a_killed_snapshot_left_is_removed() {
     let half = estate.tenant("web").join("snapshots/.new-half");
     fs::create_dir_all(half.join("upper/etc")).unwrap();
     fs::create_dir(estate.tenant("web").join("disk/upper.fresh")).unwrap();
-    assert_eq!(estate.t(&["snapshot", "ls", "--json", "web"]).ok().json()["snapshots"], serde_json::json!([]));
+    assert_eq!(
+        estate.t(&["snapshot", "ls", "--json", "web"]).ok().json()["snapshots"],
+        serde_json::json!([])
+    );
     estate.t(&["start", "web"]).ok();
     assert!(!half.exists() && !estate.tenant("web").join("disk/upper.fresh").exists());
     assert_eq!(estate.sh("hostname"), "web");
@@ -191,7 +213,8 @@ fn a_killed_rollback_is_completed_or_undone() {
     let making = tenant.join("snapshots/.new-before-now");
     fs::create_dir(&making).unwrap();
     let facts = fs::read_to_string(tenant.join("snapshots/first/snapshot.toml")).unwrap();
-    fs::write(making.join("snapshot.toml"), facts.replace("name = \"first\"", "name = \"before-now\"")).unwrap();
+    fs::write(making.join("snapshot.toml"), facts.replace("name = \"first\"", "name = \"before-now\""))
+        .unwrap();
     rename(&tenant.join("disk/upper"), &making.join("upper"));
     rename(&tenant.join("snapshots/first/upper"), &tenant.join("disk/upper.fresh"));
     estate.t(&["start", "web"]).ok();

@@ -62,20 +62,27 @@ fn create_sends_the_terminal_to_the_console_socket() {
 }
 
 fn the_terminal_is_the_containers_own() {
-    let (_container, mut terminal) = started("tty; ls /dev/pts; test -t 0 && test -t 1 && test -t 2 && echo all three; sleep 100");
+    let (_container, mut terminal) =
+        started("tty; ls /dev/pts; test -t 0 && test -t 1 && test -t 2 && echo all three; sleep 100");
     terminal.wait_for("all three");
-    assert!(terminal.seen.contains("/dev/pts/0") || terminal.seen.contains("/dev/console"), "{}", terminal.seen);
+    assert!(
+        terminal.seen.contains("/dev/pts/0") || terminal.seen.contains("/dev/console"),
+        "{}",
+        terminal.seen
+    );
     assert!(terminal.seen.contains("0     ptmx") || terminal.seen.contains("ptmx"), "{}", terminal.seen);
 }
 
 fn the_console_is_the_terminal() {
-    let (_container, mut terminal) = started("echo to the console > /dev/console; test -c /dev/console && echo device; sleep 100");
+    let (_container, mut terminal) =
+        started("echo to the console > /dev/console; test -c /dev/console && echo device; sleep 100");
     terminal.wait_for("to the console");
     terminal.wait_for("device");
 }
 
 fn the_size_is_that_of_the_config() {
-    let bundle = with_terminal("stty size; sleep 100").set("/process/consoleSize", json!({"height": 33, "width": 77}));
+    let bundle =
+        with_terminal("stty size; sleep 100").set("/process/consoleSize", json!({"height": 33, "width": 77}));
     let (container, mut terminal) = created(bundle);
     container.start().ok();
     terminal.wait_for("33 77");
@@ -89,7 +96,8 @@ fn a_later_size_is_seen_inside() {
 }
 
 fn control_c_reaches_the_program() {
-    let (_container, mut terminal) = started("trap 'echo interrupted' INT; echo up; while :; do sleep 0.05; done");
+    let (_container, mut terminal) =
+        started("trap 'echo interrupted' INT; echo up; while :; do sleep 0.05; done");
     terminal.wait_for("up");
     terminal.type_text("\u{3}");
     terminal.wait_for("interrupted");
@@ -125,12 +133,15 @@ fn the_terminal_belongs_to_the_user() {
 }
 
 fn a_terminal_without_a_socket_is_refused_by_create() {
-    with_terminal("true").refused(&["cannot allocate tty if runc will detach without setting console socket"]);
+    with_terminal("true")
+        .refused(&["cannot allocate tty if runc will detach without setting console socket"]);
 }
 
 fn a_terminal_without_a_socket_is_refused_by_run_detached() {
     let container = with_terminal("true").container();
-    container.run(&["--detach"]).fails(1, &["cannot allocate tty if runc will detach without setting console socket"]);
+    container
+        .run(&["--detach"])
+        .fails(1, &["cannot allocate tty if runc will detach without setting console socket"]);
     container.leaves_nothing();
 }
 
@@ -208,7 +219,8 @@ fn exec_in_the_foreground_uses_the_callers_terminal() {
     let container = Bundle::sleeper().start();
     let (mut terminal, end) = open_terminal();
     terminal.resize(28, 91);
-    let mut command = container.exec_command(&["--tty"], &["/bin/sh", "-c", "stty size; read l; echo got $l; exit 4"]);
+    let mut command =
+        container.exec_command(&["--tty"], &["/bin/sh", "-c", "stty size; read l; echo got $l; exit 4"]);
     let run = Run::start_on(&mut command, &end);
     terminal.wait_for("28 91");
     terminal.type_text("typed\n");
@@ -219,11 +231,15 @@ fn exec_in_the_foreground_uses_the_callers_terminal() {
 fn exec_detached_with_a_terminal_wants_a_socket() {
     let container = Bundle::sleeper().start();
     let output = container.exec_with(&["--tty", "--detach"], &["true"]);
-    assert!(output.code != 0 && output.stderr.contains("cannot allocate tty if runc will detach"), "{output}");
+    assert!(
+        output.code != 0 && output.stderr.contains("cannot allocate tty if runc will detach"),
+        "{output}"
+    );
 }
 
 fn a_terminal_works_with_a_read_only_root() {
-    let bundle = with_terminal("echo to the console > /dev/console; sleep 100").set("/root/readonly", json!(true));
+    let bundle =
+        with_terminal("echo to the console > /dev/console; sleep 100").set("/root/readonly", json!(true));
     let (container, mut terminal) = created(bundle);
     container.start().ok();
     terminal.wait_for("to the console");

@@ -35,7 +35,9 @@ fn sh(script: &str) -> String {
 }
 
 fn it_has_processes_names_users_and_a_network_of_its_own() {
-    let seen = sh("id -u; hostname; echo $$; ls /sys/class/net; ps -e | grep -c isolate; grep NoNewPrivs /proc/self/status");
+    let seen = sh(
+        "id -u; hostname; echo $$; ls /sys/class/net; ps -e | grep -c isolate; grep NoNewPrivs /proc/self/status",
+    );
     let lines: Vec<_> = seen.lines().collect();
     assert_eq!(lines[0], "0");
     assert!(lines[1].starts_with("try-"), "{seen}");
@@ -44,13 +46,17 @@ fn it_has_processes_names_users_and_a_network_of_its_own() {
 }
 
 fn its_programs_are_the_hosts_and_cannot_be_changed() {
-    let seen = sh("cmp /usr/bin/env /bin/env && echo same; touch /usr/bin/new 2>/dev/null || echo refused; awk 'BEGIN { print 6 * 7 }'");
+    let seen = sh(
+        "cmp /usr/bin/env /bin/env && echo same; touch /usr/bin/new 2>/dev/null || echo refused; awk 'BEGIN { print 6 * 7 }'",
+    );
     assert_eq!(seen, "same\nrefused\n42");
 }
 
 fn what_it_writes_is_private_and_gone_afterwards() {
     let mark = format!("/tmp/isolate-try-mark-{}", std::process::id());
-    let seen = sh(&format!("for f in {mark} /etc/mark /var/mark /home/mark /root/mark; do echo x > $f && cat $f; done"));
+    let seen = sh(&format!(
+        "for f in {mark} /etc/mark /var/mark /home/mark /root/mark; do echo x > $f && cat $f; done"
+    ));
     assert_eq!(seen.lines().collect::<Vec<_>>(), ["x"; 5]);
     assert!(!fs::exists(&mark).unwrap() && !fs::exists("/etc/mark").unwrap());
 }
@@ -102,5 +108,11 @@ fn templates_are_listed() {
 }
 
 fn a_busybox_system_runs() {
-    assert_eq!(attempt(&["--template", "busybox", "--", "sh", "-c", "ls -d /usr/share 2>/dev/null; echo $0"]).ok().text().trim(), "sh");
+    assert_eq!(
+        attempt(&["--template", "busybox", "--", "sh", "-c", "ls -d /usr/share 2>/dev/null; echo $0"])
+            .ok()
+            .text()
+            .trim(),
+        "sh"
+    );
 }

@@ -99,8 +99,17 @@ fn has(container: &Container, file: &str) -> bool {
 fn every_option_reaches_the_cgroup() {
     let container = Bundle::sleeper().start();
     let options = [
-        "--memory", "64m", "--memory-reservation=32M", "--cpu-period", "50000", "--cpu-quota", "20000", "--cpu-share",
-        "300", "--pids-limit", "77",
+        "--memory",
+        "64m",
+        "--memory-reservation=32M",
+        "--cpu-period",
+        "50000",
+        "--cpu-quota",
+        "20000",
+        "--cpu-share",
+        "300",
+        "--pids-limit",
+        "77",
     ];
     let output = update(&container, &options).ok();
     assert!(output.stdout.is_empty() && output.stderr.is_empty(), "{output}");
@@ -155,25 +164,38 @@ fn limits_come_from_a_file_or_standard_input() {
     let file = container.bundle.folder.join("resources.json");
     fs::write(&file, r#"{"memory": {"limit": 67108864}, "pids": {"limit": 55}}"#).unwrap();
     update(&container, &["--resources", file.to_str().unwrap()]).ok();
-    assert_eq!((memory(&container).as_str(), container.cgroup("pids", "pids.max").as_str()), ("67108864", "55"));
+    assert_eq!(
+        (memory(&container).as_str(), container.cgroup("pids", "pids.max").as_str()),
+        ("67108864", "55")
+    );
     update_by(&container, &json!({"memory": {"limit": 100_663_296}})).ok();
-    assert_eq!((memory(&container).as_str(), container.cgroup("pids", "pids.max").as_str()), ("100663296", "55"));
+    assert_eq!(
+        (memory(&container).as_str(), container.cgroup("pids", "pids.max").as_str()),
+        ("100663296", "55")
+    );
 }
 
 /// What `runc update --help` shows as a template, and what engines send for a container without limits.
 fn zeroes_and_nulls_change_nothing() {
-    let container = Bundle::sleeper().limit("memory", json!({"limit": 67_108_864})).limit("pids", json!({"limit": 9})).start();
+    let container = Bundle::sleeper()
+        .limit("memory", json!({"limit": 67_108_864}))
+        .limit("pids", json!({"limit": 9}))
+        .start();
     let nothing = json!({
         "memory": {"limit": 0, "reservation": 0, "swap": 0, "kernel": 0},
         "cpu": {"shares": 0, "quota": 0, "period": 0, "realtimeRuntime": 0, "realtimePeriod": 0, "cpus": "", "mems": ""},
         "blockIO": {"weight": 0}, "hugepageLimits": null, "network": null
     });
     update_by(&container, &nothing).ok();
-    assert_eq!((memory(&container).as_str(), container.cgroup("pids", "pids.max").as_str()), ("67108864", "9"));
+    assert_eq!(
+        (memory(&container).as_str(), container.cgroup("pids", "pids.max").as_str()),
+        ("67108864", "9")
+    );
 }
 
 fn memory_and_swap_grow_and_shrink_together() {
-    let container = Bundle::sleeper().limit("memory", json!({"limit": 67_108_864, "swap": 67_108_864})).start();
+    let container =
+        Bundle::sleeper().limit("memory", json!({"limit": 67_108_864, "swap": 67_108_864})).start();
     for size in ["128m", "256m", "48m", "64m"] {
         update(&container, &["--memory", size, "--memory-swap", size]).ok();
         let bytes = (size.trim_end_matches('m').parse::<u64>().unwrap() << 20).to_string();
@@ -183,7 +205,8 @@ fn memory_and_swap_grow_and_shrink_together() {
 }
 
 fn swap_alone_counts_from_the_limit_that_is_there() {
-    let container = Bundle::sleeper().limit("memory", json!({"limit": 67_108_864, "swap": 67_108_864})).start();
+    let container =
+        Bundle::sleeper().limit("memory", json!({"limit": 67_108_864, "swap": 67_108_864})).start();
     update(&container, &["--memory-swap", "96m"]).ok();
     assert_eq!(setting(&container, "memory.memsw.limit_in_bytes"), "100663296");
     assert_eq!(memory(&container), "67108864");
@@ -233,12 +256,16 @@ fn an_unknown_container_cannot_be_updated() {
 }
 
 fn a_limit_below_what_is_in_use_is_refused_when_asked_to_look() {
-    let hold = "x=$(head -c 12000000 /dev/zero | tr '\\0' x); touch /tmp/held; sleep 100; echo $x > /dev/null";
+    let hold =
+        "x=$(head -c 12000000 /dev/zero | tr '\\0' x); touch /tmp/held; sleep 100; echo $x > /dev/null";
     let container = Bundle::shell(hold).limit("memory", json!({"limit": 134_217_728})).start();
     eventually("the memory is held", || container.bundle.rootfs().join("tmp/held").exists());
     let resources = json!({"memory": {"limit": 4_194_304, "checkBeforeUpdate": true}, "pids": {"limit": 44}});
     update_by(&container, &resources).fails(1, &["rejecting memory limit"]);
-    assert_eq!((memory(&container).as_str(), container.cgroup("pids", "pids.max").as_str()), ("134217728", "max"));
+    assert_eq!(
+        (memory(&container).as_str(), container.cgroup("pids", "pids.max").as_str()),
+        ("134217728", "max")
+    );
     assert_eq!(container.status(), "running");
 }
 
@@ -279,7 +306,11 @@ fn refuse(resources: &mut Value) -> &'static str {
 /// What the files say that an update of the tests below changes.
 fn all_settings(container: &Container) -> Vec<String> {
     let mut files = vec![
-        "memory.limit_in_bytes", "memory.soft_limit_in_bytes", "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.shares",
+        "memory.limit_in_bytes",
+        "memory.soft_limit_in_bytes",
+        "cpu.cfs_quota_us",
+        "cpu.cfs_period_us",
+        "cpu.shares",
         "pids.max",
     ];
     if !cgroup::is_v2() {
@@ -294,7 +325,8 @@ fn all_settings(container: &Container) -> Vec<String> {
 fn every_fault_of_the_resources_is_named_at_once() {
     let container = Bundle::sleeper().start();
     let faults = ["linux.resources.cpu.idle", "linux.resources.memory.swap", "linux.resources.pids.limit"];
-    update_by(&container, &json!({"cpu": {"idle": 7}, "memory": {"swap": 5}, "pids": {"limit": -4}})).fails(1, &faults);
+    update_by(&container, &json!({"cpu": {"idle": 7}, "memory": {"swap": 5}, "pids": {"limit": -4}}))
+        .fails(1, &faults);
     update_by(&container, &json!({"memory": {"limit": "64m"}})).fails(1, &["linux.resources.memory.limit"]);
     update(&container, &[]).fails(1, &["nothing is to be changed"]);
     update(&container, &["--memory", "much"]).fails(1, &["--memory"]);
@@ -336,9 +368,11 @@ fn new_device_rules_replace_the_old_ones() {
 fn new_device_rules_take_effect_at_once() {
     let bundle = Bundle::sleeper().config(|json| config::add_capabilities(json, &["CAP_MKNOD"]));
     let container = bundle.start();
-    let script = "mknod /tmp/$0 c 10 229; (: < /tmp/$0) 2>/dev/null && echo opened; : < /dev/null && echo null";
+    let script =
+        "mknod /tmp/$0 c 10 229; (: < /tmp/$0) 2>/dev/null && echo opened; : < /dev/null && echo null";
     assert_eq!(container.exec(&["/bin/sh", "-c", script, "before"]).text(), "null");
-    let fuse = |allow: bool| json!([{"allow": allow, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
+    let fuse =
+        |allow: bool| json!([{"allow": allow, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
     update_by(&container, &json!({"devices": fuse(true)})).ok();
     assert_eq!(container.exec(&["/bin/sh", "-c", script, "allowed"]).text(), "opened\nnull");
     update_by(&container, &json!({"devices": fuse(false)})).ok();
@@ -356,7 +390,8 @@ fn a_refused_update_leaves_the_devices_as_they_were() {
     };
     assert!(is_denied());
     let new = json!([{"allow": false, "access": "rwm"}, {"allow": true, "type": "c", "major": 10, "minor": 229, "access": "rwm"}]);
-    update_by(&container, &json!({"devices": new, "cpu": {"cpus": "4095"}})).fails(1, &["linux.resources.cpu.cpus"]);
+    update_by(&container, &json!({"devices": new, "cpu": {"cpus": "4095"}}))
+        .fails(1, &["linux.resources.cpu.cpus"]);
     assert!(is_denied(), "{}", container.cgroup("devices", "devices.list"));
     assert_eq!(container.cgroup("devices", "devices.list"), "a *:* rwm");
     update_by(&container, &json!({"devices": new})).ok();
@@ -433,11 +468,15 @@ fn updates_at_the_same_time_never_mix() {
 
 fn an_update_that_was_killed_leaves_nothing_half_done() {
     let (container, sets, seen, why) = loaded();
-    let files: Vec<PathBuf> = sets.iter().enumerate().map(|(index, set)| {
-        let file = container.bundle.folder.join(format!("set-{index}"));
-        fs::write(&file, set.to_string()).unwrap();
-        file
-    }).collect();
+    let files: Vec<PathBuf> = sets
+        .iter()
+        .enumerate()
+        .map(|(index, set)| {
+            let file = container.bundle.folder.join(format!("set-{index}"));
+            fs::write(&file, set.to_string()).unwrap();
+            file
+        })
+        .collect();
     let start = std::time::Instant::now();
     update_by(&container, &sets[1]).ok();
     let whole = start.elapsed();

@@ -53,14 +53,18 @@ fn numbers(text: &str) -> Vec<u64> {
 
 fn as_numbers(map: &Value) -> Vec<u64> {
     let lines = map.as_array().unwrap().iter();
-    lines.flat_map(|line| ["containerID", "hostID", "size"].map(|field| line[field].as_u64().unwrap())).collect()
+    lines
+        .flat_map(|line| ["containerID", "hostID", "size"].map(|field| line[field].as_u64().unwrap()))
+        .collect()
 }
 
 fn the_maps_are_those_of_the_config() {
     let bundle = mapped("sleep 100");
-    let (uids, gids) = (bundle.json["linux"]["uidMappings"].clone(), bundle.json["linux"]["gidMappings"].clone());
+    let (uids, gids) =
+        (bundle.json["linux"]["uidMappings"].clone(), bundle.json["linux"]["gidMappings"].clone());
     let container = bundle.start();
-    let seen = |name: &str| numbers(&fs::read_to_string(format!("/proc/{}/{name}", container.pid())).unwrap());
+    let seen =
+        |name: &str| numbers(&fs::read_to_string(format!("/proc/{}/{name}", container.pid())).unwrap());
     assert_eq!(seen("uid_map"), as_numbers(&uids));
     assert_eq!(seen("gid_map"), as_numbers(&gids));
 }
@@ -104,9 +108,7 @@ fn a_group_that_is_not_mapped_is_refused() {
 }
 
 fn a_new_user_namespace_without_maps_is_refused() {
-    Bundle::nothing()
-        .config(|json| config::add_namespace(json, json!({"type": "user"})))
-        .refused(&[]);
+    Bundle::nothing().config(|json| config::add_namespace(json, json!({"type": "user"}))).refused(&[]);
 }
 
 fn maps_without_a_user_namespace_are_refused() {
@@ -142,13 +144,14 @@ fn devices_exist_in_a_user_namespace() {
 fn every_namespace_belongs_to_the_new_user_namespace() {
     // Only the owner's root may do these.
     let script = "hostname other && hostname && mount -t tmpfs tmpfs /tmp && ip link set lo down && echo all";
-    let bundle = mapped(script)
-        .config(|json| config::add_capabilities(json, &["CAP_SYS_ADMIN", "CAP_NET_ADMIN"]));
+    let bundle =
+        mapped(script).config(|json| config::add_capabilities(json, &["CAP_SYS_ADMIN", "CAP_NET_ADMIN"]));
     assert_eq!(bundle.output(), "other\nall");
 }
 
 fn capabilities_inside_are_those_of_the_config() {
-    let output = mapped("cat /proc/self/status").config(|json| config::set_capabilities(json, &["CAP_CHOWN"]));
+    let output =
+        mapped("cat /proc/self/status").config(|json| config::set_capabilities(json, &["CAP_CHOWN"]));
     let status = output.output();
     assert_eq!(process::field_of(&status, "CapEff").as_deref(), Some("0000000000000001"));
     assert_eq!(process::field_of(&status, "CapBnd").as_deref(), Some("0000000000000001"));
@@ -156,7 +159,10 @@ fn capabilities_inside_are_those_of_the_config() {
 
 fn exec_enters_the_user_namespace() {
     let container = mapped("sleep 100").start();
-    assert_eq!(container.sh("readlink /proc/self/ns/user"), process::namespace(container.pid(), "user").unwrap());
+    assert_eq!(
+        container.sh("readlink /proc/self/ns/user"),
+        process::namespace(container.pid(), "user").unwrap()
+    );
     assert_eq!(container.sh("id -u"), "0");
 }
 
@@ -169,7 +175,9 @@ fn an_ordinary_user_with_one_id_denies_setgroups() {
     let bundle = Bundle::shell("cat /proc/self/setgroups")
         .set("/linux/uidMappings", lone())
         .set("/linux/gidMappings", group)
-        .config(|json| config::mount_at(json, "/dev/pts")["options"] = json!(["newinstance", "ptmxmode=0666"]));
+        .config(|json| {
+            config::mount_at(json, "/dev/pts")["options"] = json!(["newinstance", "ptmxmode=0666"])
+        });
     assert_eq!(bundle.output(), "deny");
 }
 
