@@ -33,11 +33,11 @@ fn main() {
     libtest_mimic::run(&Arguments::from_args(), trials()).exit();
 }
 
-/// A shell starts what it puts in the background with these ignored, and a shell cannot trap what was ignored when it
-/// was started.
+/// A shell starts what it puts in the background with keys ignored (and nohup does so with SIGHUP), and a shell cannot trap
+/// what was ignored when it was started.
 fn hear_keys() {
     use nix::sys::signal::{SigHandler, Signal, signal};
-    for key in [Signal::SIGINT, Signal::SIGQUIT] {
+    for key in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
         // SAFETY: the default action installs no handler.
         unsafe { signal(key, SigHandler::SigDfl) }.unwrap();
     }

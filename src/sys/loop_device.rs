@@ -15,6 +15,8 @@ use crate::error::{Call, Error, Result};
 
 /// linux/loop.h
 const LOOP_CTL_GET_FREE: u64 = 0x4C82;
+/// linux/loop.h
+const LOOP_GET_STATUS64: u64 = 0x4C05;
 /// linux/loop.h, since 5.8
 const LOOP_CONFIGURE: u64 = 0x4C0A;
 /// linux/loop.h
@@ -31,21 +33,44 @@ const FITHAW: u64 = 0xC004_5878;
 /// How many devices others may take from under us before it is given up.
 const TRIES: usize = 64;
 
-/// `struct loop_config`, whose `struct loop_info64` begins after `block_size`; all that is not named here is 0.
+/// `struct loop_config`; all that is not named here is 0.
 #[repr(C)]
 struct LoopConfig {
     fd: u32,
     block_size: u32,
+    info: LoopInfo,
+    reserved: [u64; 8],
+}
+
+/// `struct loop_info64`
+#[repr(C)]
+struct LoopInfo {
     /// lo_device, lo_inode, lo_rdevice, lo_offset, lo_sizelimit.
     numbers: [u64; 5],
     number: u32,
     encrypt_type: u32,
     encrypt_key_size: u32,
     flags: u32,
-    /// lo_file_name, lo_crypt_name, lo_encrypt_key.
-    names: [u8; 160],
+    /// lo_file_name.
+    name: [u8; 64],
+    /// lo_crypt_name, lo_encrypt_key.
+    crypt: [u8; 96],
     init: [u64; 2],
-    reserved: [u64; 8],
+}
+
+impl LoopInfo {
+    fn new(flags: u32, name: [u8; 64]) -> Self {
+        Self {
+            numbers: [0; 5],
+            number: 0,
+            encrypt_type: 0,
+            encrypt_key_size: 0,
+            flags,
+            name,
+            crypt: [0; 96],
+            init: [0; 2],
+        }
+    }
 }
 
 /// Whether a device can be written to.
@@ -119,18 +144,33 @@ fn configure(device: &LoopDevice, file: &File, access: Access) -> Result<(), Err
     let config = LoopConfig {
         fd: u32::try_from(file.as_raw_fd()).unwrap_or(u32::MAX),
         block_size: 0,
-        numbers: [0; 5],
-        number: 0,
-        encrypt_type: 0,
-        encrypt_key_size: 0,
-        flags: LO_FLAGS_AUTOCLEAR | read_only,
-        names: [0; 160],
-        init: [0; 2],
+        info: LoopInfo::new(LO_FLAGS_AUTOCLEAR | read_only, name_of(file)?),
         reserved: [0; 8],
     };
     // SAFETY: `config` has the layout that the request reads, and outlives the call.
     let result = unsafe { libc::ioctl(device.fd.as_raw_fd(), LOOP_CONFIGURE, &raw const config) };
     Errno::result(result).map(drop)
+}
+
+/// The name that a device made of `file` has: the file's numbers. The kernel tells a path as well, but one that depends
+/// on the mount by which the file was opened, and on where that mount is by now.
+fn name_of(file: &File) -> Result<[u8; 64], Errno> {
+    let stat = nix::sys::stat::fstat(file)?;
+    let mut name = [0; 64];
+    let text = format!("isolate {}:{}", stat.st_dev, stat.st_ino);
+    name[..text.len()].copy_from_slice(text.as_bytes());
+    Ok(name)
+}
+
+/// Whether the device `device`, opened, was made of `file` by [`attach`].
+///
+/// # Errors
+/// The call's; ENXIO when it is no file any more.
+pub fn is_made_of(device: &File, file: &File) -> Result<bool, Errno> {
+    let mut info = LoopInfo::new(0, [0; 64]);
+    // SAFETY: `info` has the layout that the request writes, and outlives the call.
+    Errno::result(unsafe { libc::ioctl(device.as_raw_fd(), LOOP_GET_STATUS64, &raw mut info) })?;
+    Ok(info.name == name_of(file)?)
 }
 
 /// Lets the device be as large as its file has become.
@@ -176,6 +216,6 @@ mod tests {
 
     #[test]
     fn the_request_has_the_size_of_the_kernels_structure() {
-        assert_eq!(size_of::<LoopConfig>(), 304);
+        assert_eq!((size_of::<LoopInfo>(), size_of::<LoopConfig>()), (232, 304));
     }
 }

@@ -7,7 +7,7 @@
 use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -81,17 +81,19 @@ fn run_to_an_end(program: &str, arguments: &[&str], good: &[i32]) -> Result<()> 
 
 /// The device that the tenant's image is now, if it is one.
 pub fn standing(folder: &Path) -> Option<(PathBuf, Device)> {
-    let image = std::fs::metadata(folder.join(FILE)).ok()?;
+    let image = File::open(folder.join(FILE)).ok()?;
     for entry in std::fs::read_dir("/sys/block").ok()?.flatten() {
+        // The name is the same in every mount namespace, the path to it is not.
         let backing = std::fs::read_to_string(entry.path().join("loop/backing_file")).unwrap_or_default();
-        let backing = PathBuf::from(backing.trim_end_matches('\n'));
-        let same = |found: std::fs::Metadata| (found.dev(), found.ino()) == (image.dev(), image.ino());
-        if backing.file_name().is_some_and(|name| name == FILE) && std::fs::metadata(&backing).is_ok_and(same)
-        {
+        if Path::new(backing.trim_end_matches('\n')).file_name().is_none_or(|name| name != FILE) {
+            continue;
+        }
+        let path = Path::new("/dev").join(entry.file_name());
+        if File::open(&path).is_ok_and(|device| loop_device::is_made_of(&device, &image) == Ok(true)) {
             let number = std::fs::read_to_string(entry.path().join("dev")).ok()?;
             let (major, minor) = number.trim().split_once(':')?;
             let device = Device { major: major.parse().ok()?, minor: minor.parse().ok()? };
-            return Some((Path::new("/dev").join(entry.file_name()), device));
+            return Some((path, device));
         }
     }
     None

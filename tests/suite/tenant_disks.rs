@@ -51,7 +51,9 @@ fn device(estate: &Estate) -> Option<String> {
     let image = estate.tenant("web").join("disk.img");
     fs::read_dir("/sys/block").unwrap().flatten().find_map(|entry| {
         let backing = fs::read_to_string(entry.path().join("loop/backing_file")).ok()?;
-        (Path::new(backing.trim()) == image)
+        // The kernel tells the path below the mount that the file was opened by, which may be the host's /tmp.
+        image
+            .ends_with(backing.trim().trim_start_matches('/'))
             .then(|| fs::read_to_string(entry.path().join("dev")).unwrap().trim().to_owned())
     })
 }

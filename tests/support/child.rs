@@ -254,11 +254,12 @@ fn reap_orphans() {
     });
 }
 
-/// A shell starts what it puts in the background with these ignored, and so would be every program of the tests.
+/// A shell starts what it puts in the background with keys ignored, nohup with SIGHUP, and so would be every program of
+/// the tests.
 #[allow(unsafe_code)]
 pub fn hear_keys() {
     use nix::sys::signal::{SigHandler, Signal, signal};
-    for key in [Signal::SIGINT, Signal::SIGQUIT] {
+    for key in [Signal::SIGINT, Signal::SIGQUIT, Signal::SIGHUP] {
         // SAFETY: the default action installs no handler.
         unsafe { signal(key, SigHandler::SigDfl) }.unwrap();
     }
