@@ -254,9 +254,10 @@ fn cgroup_owner(spec: &Spec, namespaces: &Namespaces, maps: &Maps, host: &Host) 
         return None;
     }
     let uid = spec.process().as_ref()?.user().uid();
-    let owner = match maps.is_needed() {
-        true => maps.uid.iter().find_map(|map| map.to_outside(uid))?,
-        false => uid,
+    // The map of a joined namespace is what the config says of it, if it says anything.
+    let owner = match maps.uid.is_empty() {
+        false => maps.uid.iter().find_map(|map| map.to_outside(uid))?,
+        true => uid,
     };
     (owner != host.uid).then_some(owner)
 }

@@ -76,7 +76,7 @@ pub fn plan_mounts(plan: &mut Plan, spec: &Spec, around: &Around<'_>, slots: &mu
         match mount.typ().as_deref().unwrap_or("none") {
             _ if options.remount => plan_remount(plan, mount, &options, &why),
             _ if is_bind(mount) => plan_bind(plan, mount, &options, &why, around, slots)?,
-            "cgroup" | "cgroup2" => plan_cgroup(plan, &target, &options, &why, around),
+            fstype @ ("cgroup" | "cgroup2") => plan_cgroup(plan, &target, fstype, &options, &why, around),
             fstype => {
                 let late = options.set.has(libc::MS_RDONLY)
                     && (fstype == "tmpfs" || target.as_path() == Path::new("/dev"));
@@ -296,11 +296,19 @@ pub(super) fn filesystem_data(fstype: &str, options: &MountOptions, around: &Aro
     kept.join(",")
 }
 
-fn plan_cgroup(plan: &mut Plan, target: &RootPath, options: &MountOptions, why: &str, around: &Around<'_>) {
+/// `cgroup` is what the host has; `cgroup2` is the v2 hierarchy alone, if there is one, as with crun and runc.
+fn plan_cgroup(
+    plan: &mut Plan,
+    target: &RootPath,
+    fstype: &str,
+    options: &MountOptions,
+    why: &str,
+    around: &Around<'_>,
+) {
     let hierarchies = &around.host.cgroups.hierarchies;
     let v1: Vec<_> = hierarchies.iter().filter(|one| one.version == Version::V1).collect();
     let v2 = hierarchies.iter().find(|one| one.version == Version::V2);
-    if v1.is_empty() {
+    if v1.is_empty() || fstype == "cgroup2" && v2.is_some() {
         plan_one_cgroup(plan, v2, target.clone(), options, why, around);
         return;
     }

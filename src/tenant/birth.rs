@@ -46,6 +46,17 @@ pub struct Order<'a> {
     pub workdir: Option<String>,
     /// `NAME=VALUE`.
     pub env: Vec<String>,
+    /// What runs when no command is named.
+    pub runs: Runs,
+}
+
+/// What a tenant runs when no command is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Runs {
+    /// The template's command, if it names one, else its init.
+    Default,
+    /// Its init.
+    Init,
 }
 
 /// Makes a tenant.
@@ -102,9 +113,17 @@ fn boot(order: &Order<'_>, template: &Imported) -> Result<Boot> {
         workdir: order.workdir.clone(),
         env: order.env.clone(),
     };
+    if order.runs == Runs::Init && !order.command.is_empty() {
+        return Err(Error::new("an init and a command exclude each other").kind(Kind::Usage).code(21));
+    }
     match &template.init {
         _ if !order.command.is_empty() => Ok(boot(Mode::Command, order.command.clone())),
-        _ if !template.command.is_empty() => Ok(boot(Mode::Command, template.command.clone())),
+        None if order.runs == Runs::Init => {
+            Err(Error::new(format!("template '{}' has no init", template.name)).kind(Kind::Usage).code(21))
+        }
+        _ if order.runs == Runs::Default && !template.command.is_empty() => {
+            Ok(boot(Mode::Command, template.command.clone()))
+        }
         Some(init) => Ok(boot(init.mode, vec![init.path.clone()])),
         None => Err(Error::new(format!("template '{}' has no init, and names no command", template.name))
             .hint("name one after --")
@@ -240,6 +259,7 @@ mod tests {
             user: None,
             workdir: None,
             env: vec![],
+            runs: Runs::Default,
         };
         let run = |command: &[&str], template: &Imported| {
             boot(&order(command), template).map(|boot| (boot.mode, boot.command[0].clone()))
@@ -252,5 +272,8 @@ mod tests {
             (Mode::Systemd, "/sbin/init".into())
         );
         assert_eq!(run(&[], &imported(None, &[])).unwrap_err().get_code(), Some(21));
+        let init = |command, template| boot(&Order { runs: Runs::Init, ..order(command) }, template);
+        assert_eq!(init(&[], &both).unwrap().mode, Mode::Init);
+        assert!(init(&["ls"], &both).is_err() && init(&[], &imported(None, &["httpd"])).is_err());
     }
 }

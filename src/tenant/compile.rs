@@ -9,12 +9,13 @@ use std::path::PathBuf;
 use oci_spec::runtime::Spec;
 use serde_json::{Map, Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::tenant::config::{Config, Mode};
 use crate::tenant::ids::IdMaps;
 use crate::tenant::limits::{self, Cgroups};
 use crate::tenant::name::Name;
+use crate::tenant::readiness;
 use crate::tenant::resources::{self, Device, Place};
 use crate::tenant::seccomp;
 use crate::tenant::settings::{Net, Settings};
@@ -44,6 +45,8 @@ pub struct Facts<'a> {
     pub nofile: u64,
     /// How cgroups are made.
     pub cgroups: Cgroups,
+    /// The socket on which its init says that it is ready, on the host.
+    pub bell: Option<String>,
     /// The block device its files are on.
     pub device: Option<Device>,
 }
@@ -74,6 +77,9 @@ const OF_SYSTEMS: [&str; 14] = [
 /// # Errors
 /// A limit that this host cannot hold, a user without an id on the host.
 pub fn compile(config: &Config, facts: &Facts<'_>, host: &Host) -> Result<Spec> {
+    if config.boot.mode == Mode::Systemd {
+        check_systemd(facts, host)?;
+    }
     let place = Place { host, cgroups: facts.cgroups, device: facts.device, online: "" };
     let resources = resources::all(&config.limits, &place)?;
     let settings = Settings { net: config.net()?, env: config.boot.env.clone(), ..Settings::default() };
@@ -88,12 +94,29 @@ pub fn compile(config: &Config, facts: &Facts<'_>, host: &Host) -> Result<Spec> 
         "hostname": hostname,
         "root": {"path": facts.rootfs},
         "process": process(config, facts, &settings, &prepared),
-        "mounts": mounts(config, &settings, &prepared, &resources),
+        "mounts": mounts(config, facts, &settings, &prepared, &resources),
         "linux": linux(config, facts, settings.net, resources),
         "annotations": {"org.isolate.tenant": config.uuid},
     });
     serde_json::from_value(object)
         .map_err(|error| Error::new(format!("the compiled configuration is invalid: {error}")))
+}
+
+/// systemd moves itself into a cgroup below the one it is started in, and ends where it may not.
+fn check_systemd(facts: &Facts<'_>, host: &Host) -> Result<()> {
+    let why = match host.cgroups.unified() {
+        _ if facts.cgroups == Cgroups::Disabled => "cgroups are disabled",
+        None => "this host has no cgroup v2",
+        Some(unified) if !host.privileged && unified.delegated.is_empty() => {
+            "this host has delegated none to you"
+        }
+        Some(_) => return Ok(()),
+    };
+    Err(Error::new(format!("systemd needs a cgroup v2 of its own, and {why}"))
+        .hint(
+            "let root run it, start it from a session of a systemd that delegates cgroups, or run a command",
+        )
+        .kind(Kind::Unsupported))
 }
 
 fn prepared(config: &Config, facts: &Facts<'_>) -> Prepared {
@@ -104,7 +127,7 @@ fn prepared(config: &Config, facts: &Facts<'_>) -> Prepared {
         user: facts.user.clone(),
         args: config.boot.command.clone(),
         workdir: facts.workdir.clone(),
-        env: facts.env.clone(),
+        env: [facts.env.clone(), bell(config.boot.mode)].concat(),
         binds: facts.binds.clone(),
         terminal: terminal(config.boot.mode),
         term: Some("linux".to_owned()),
@@ -112,6 +135,11 @@ fn prepared(config: &Config, facts: &Facts<'_>) -> Prepared {
         cgroups_path: None,
         cgroups: facts.cgroups,
     }
+}
+
+/// Where systemd says that it is ready.
+fn bell(mode: Mode) -> Vec<String> {
+    if mode == Mode::Systemd { vec![format!("NOTIFY_SOCKET={}", readiness::INSIDE)] } else { vec![] }
 }
 
 /// An init has a console.
@@ -149,6 +177,7 @@ fn capabilities(mode: Mode, user: &User) -> Value {
 
 fn mounts(
     config: &Config,
+    facts: &Facts<'_>,
     settings: &Settings,
     prepared: &Prepared,
     resources: &Map<String, Value>,
@@ -160,6 +189,8 @@ fn mounts(
         let options = ["nosuid", "noexec", "nodev"];
         mounts.push(spec::mount("/sys/fs/cgroup", "cgroup2", "cgroup", &options));
         mounts.push(spec::mount("/run", "tmpfs", "tmpfs", &["nosuid", "nodev", "mode=755", "size=25%"]));
+        let bell = |path: &String| spec::mount(readiness::INSIDE, "bind", path, &["bind", "rprivate"]);
+        mounts.extend(facts.bell.iter().map(bell));
     }
     mounts
 }
@@ -169,6 +200,11 @@ fn linux(config: &Config, facts: &Facts<'_>, net: Net, resources: Map<String, Va
         ["pid", "mount", "ipc", "uts", "cgroup"].iter().map(|kind| json!({"type": kind})).collect();
     namespaces.extend(facts.namespace.as_ref().map(|path| json!({"type": "user", "path": path})));
     let mut linux = Map::new();
+    if facts.namespace.is_some() {
+        // Tells the engine whose the v2 cgroup is to be; the namespace itself has its map.
+        linux.insert("uidMappings".into(), spec::mappings(&facts.ids.uids));
+        linux.insert("gidMappings".into(), spec::mappings(&facts.ids.gids));
+    }
     if net == Net::None {
         namespaces.push(json!({"type": "network"}));
         linux.insert("sysctl".into(), json!({"net.ipv4.ping_group_range": "0 0"}));
@@ -215,6 +251,7 @@ mod tests {
             workdir: None,
             nofile: 4096,
             cgroups: Cgroups::Host,
+            bell: None,
             device: None,
         }
     }
@@ -233,6 +270,32 @@ mod tests {
         assert_eq!(kinds, ["pid", "mount", "ipc", "uts", "cgroup", "user", "network"]);
         assert_eq!(namespaces[5]["path"], "/proc/self/fd/9");
         assert_eq!(spec["hostname"], "web");
+    }
+
+    #[test]
+    fn systemd_has_the_v2_cgroup_to_itself_and_a_bell() {
+        let name = Name::new("web").unwrap();
+        let mut config = example();
+        config.boot.mode = Mode::Systemd;
+        let with = |version| {
+            let facts = Facts { bell: Some("/r/notify".into()), ..facts(&name) };
+            compile(&config, &facts, &host(true, version, &["cpu", "memory", "pids"]))
+        };
+        let spec = serde_json::to_value(with(Version::V2).unwrap()).unwrap();
+        let mounts = spec["mounts"].as_array().unwrap();
+        let of =
+            |place: &str| mounts.iter().filter(|mount| mount["destination"] == place).collect::<Vec<_>>();
+        let cgroup = of("/sys/fs/cgroup");
+        assert_eq!((cgroup.len(), &cgroup[0]["type"]), (1, &json!("cgroup2")));
+        assert!(!cgroup[0]["options"].to_string().contains("\"ro\""));
+        assert_eq!(of(readiness::INSIDE)[0]["source"], "/r/notify");
+        assert!(spec["process"]["env"].to_string().contains("NOTIFY_SOCKET=/run/host/notify"));
+        assert_eq!(spec["linux"]["uidMappings"][0]["hostID"], crate::tenant::ids::FIRST);
+        let refused = with(Version::V1).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("systemd needs a cgroup v2 of its own, and this host has no"),
+            "{refused}"
+        );
     }
 
     #[test]

@@ -91,6 +91,11 @@ impl Estate {
         self.run.join(format!("{name}.console"))
     }
 
+    /// The folder of the socket on which a tenant's init says that it is ready.
+    pub fn notify(&self, name: &Name) -> PathBuf {
+        self.run.join(format!("{name}.notify"))
+    }
+
     /// A tenant's container.
     ///
     /// # Errors

@@ -8,7 +8,6 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 
@@ -18,13 +17,13 @@ use crate::container;
 use crate::error::{Call, Error, Result};
 use crate::sys::process::{Exit, reap_any};
 use crate::sys::{pidfd, socket};
+use crate::tenant::config::Mode;
+use crate::tenant::console_log::Log;
 use crate::tenant::estate::Estate;
-use crate::tenant::launch;
+use crate::tenant::launch::{self, Word};
 use crate::tenant::layers::Standing;
 use crate::tenant::name::Name;
-
-/// What the console's file may hold; an older one of the same size is kept beside it.
-const LOG: u64 = 256 << 10;
+use crate::tenant::readiness::Bell;
 
 /// How many may watch a console.
 const WATCHERS: usize = 16;
@@ -36,6 +35,7 @@ pub struct Keeper<'a> {
     name: &'a Name,
     standing: Standing,
     doors: Doors,
+    bell: Bell,
     init: Init,
 }
 
@@ -85,33 +85,45 @@ impl<'a> Keeper<'a> {
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).call(|| format!("bind({path:?})"))?;
         let doors = Doors { path, listener };
-        let init = boot(estate, name, &standing)?;
-        Ok(Keeper { estate, name, standing, doors, init })
+        let bell = Bell::hang(estate, name)?;
+        let init = boot(estate, name, &standing, &bell)?;
+        Ok(Keeper { estate, name, standing, doors, bell, init })
     }
 
-    /// Keeps it until it ends for good.
+    /// Whether its init says when it is ready.
+    pub fn tells(&self) -> bool {
+        self.estate.tenant(self.name).is_ok_and(|tenant| tenant.config.boot.mode == Mode::Systemd)
+    }
+
+    /// Keeps it until it ends for good. Whoever has started it is told on `starter` when it is ready.
     ///
     /// # Errors
     /// A call that failed; the tenant goes on.
-    pub fn keep(mut self) -> Result<()> {
+    pub fn keep(mut self, mut starter: Option<OwnedFd>) -> Result<()> {
         loop {
-            let exit = self.watch()?;
+            let exit = self.watch(&mut starter)?;
             // Or `stop` was faster.
             let _ = container::delete(&self.estate.runtime, &self.estate.container(self.name)?, true);
             if meaning(exit) == Meaning::End {
                 return Ok(());
             }
-            self.init = boot(self.estate, self.name, &self.standing)?;
+            self.init = boot(self.estate, self.name, &self.standing, &self.bell)?;
         }
     }
 
     /// Passes the console on until the init has ended; how.
-    fn watch(&mut self) -> Result<Option<Exit>> {
+    fn watch(&mut self, starter: &mut Option<OwnedFd>) -> Result<Option<Exit>> {
         let mut log = Log::open(self.estate.folder(self.name))?;
         let mut watchers: Vec<UnixStream> = vec![];
         let mut open = true;
         loop {
-            let ready = wait(&self.init, &self.doors.listener, &watchers, open)?;
+            let ready = wait(&self.init, &self.doors.listener, &self.bell, &watchers, open)?;
+            if ready.bell
+                && self.bell.says_ready()
+                && let Some(starter) = starter.take()
+            {
+                launch::say(&starter, Word::Ready);
+            }
             if ready.console {
                 match read(&mut self.init.console) {
                     Some(bytes) if !bytes.is_empty() => {
@@ -163,12 +175,13 @@ impl<'a> Keeper<'a> {
     }
 }
 
-fn boot(estate: &Estate, name: &Name, standing: &Standing) -> Result<Init> {
+fn boot(estate: &Estate, name: &Name, standing: &Standing, bell: &Bell) -> Result<Init> {
     let tenant = estate.tenant(name)?;
     let path = estate.console(name).with_extension("terminal");
     let _ = std::fs::remove_file(&path);
     let listener = UnixListener::bind(&path).call(|| format!("bind({path:?})"))?;
-    let started = launch::run(estate, &tenant, standing, Some(&path));
+    let ways = launch::Ways { console: Some(&path), bell: Some(&bell.path) };
+    let started = launch::run(estate, &tenant, standing, &ways);
     let _ = std::fs::remove_file(&path);
     let pid = started?;
     // It was sent before the container was complete, and waits in the socket.
@@ -185,14 +198,22 @@ struct Ready {
     console: bool,
     end: bool,
     door: bool,
+    bell: bool,
     watchers: Vec<bool>,
 }
 
-fn wait(init: &Init, door: &UnixListener, watchers: &[UnixStream], console: bool) -> Result<Ready> {
+fn wait(
+    init: &Init,
+    door: &UnixListener,
+    bell: &Bell,
+    watchers: &[UnixStream],
+    console: bool,
+) -> Result<Ready> {
     let heard = PollFlags::POLLIN;
     // A terminal nobody has open is always "hung up": it is asked no more until somebody comes.
     let of_console = if console { heard } else { PollFlags::empty() };
-    let mut fds = vec![PollFd::new(init.pidfd.as_fd(), heard), PollFd::new(door.as_fd(), heard)];
+    let always = [init.pidfd.as_fd(), door.as_fd(), bell.socket.as_fd()];
+    let mut fds: Vec<PollFd<'_>> = always.into_iter().map(|fd| PollFd::new(fd, heard)).collect();
     fds.extend(watchers.iter().map(|watcher| PollFd::new(watcher.as_fd(), heard)));
     if console {
         fds.push(PollFd::new(init.console.as_fd(), of_console));
@@ -204,8 +225,10 @@ fn wait(init: &Init, door: &UnixListener, watchers: &[UnixStream], console: bool
         Err(errno) => return Err(Error::sys("poll", errno)),
     }
     let has = |index: usize| fds.get(index).is_some_and(|fd: &PollFd<'_>| fd.any().unwrap_or(false));
-    let watching = (0..watchers.len()).map(|index| has(2 + index)).collect();
-    Ok(Ready { end: has(0), door: has(1), watchers: watching, console: !console || has(2 + watchers.len()) })
+    let first = always.len();
+    let watching = (0..watchers.len()).map(|index| has(first + index)).collect();
+    let console = !console || has(first + watchers.len());
+    Ok(Ready { end: has(0), door: has(1), bell: has(2), watchers: watching, console })
 }
 
 /// What is there to be read; `None` when nobody has the other end open.
@@ -226,36 +249,6 @@ fn pass_on(watcher: &mut UnixStream, bytes: &[u8]) -> bool {
     watcher.write_all(bytes).is_ok()
 }
 
-/// The last of what was written to the console. Failures are not told to anybody: there is nobody.
-struct Log {
-    folder: PathBuf,
-    file: Option<File>,
-    size: u64,
-}
-
-impl Log {
-    fn open(folder: PathBuf) -> Result<Log> {
-        let path = folder.join("log");
-        let file = File::options().append(true).create(true).mode(0o600).open(&path);
-        let size = file.as_ref().ok().and_then(|file| file.metadata().ok()).map_or(0, |found| found.len());
-        Ok(Log { folder, file: file.ok(), size })
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        if self.size >= LOG {
-            let _ = std::fs::rename(self.folder.join("log"), self.folder.join("log.1"));
-            if let Ok(fresh) = Log::open(self.folder.clone()) {
-                *self = fresh;
-            }
-        }
-        if let Some(file) = &mut self.file
-            && file.write_all(bytes).is_ok()
-        {
-            self.size += bytes.len() as u64;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,16 +261,5 @@ mod tests {
         {
             assert_eq!(meaning(end), Meaning::End);
         }
-    }
-
-    #[test]
-    fn the_log_keeps_the_last_and_no_more() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut log = Log::open(folder.path().to_owned()).unwrap();
-        for _ in 0..200 {
-            log.write(&[b'x'; 4096]);
-        }
-        let size = |name: &str| std::fs::metadata(folder.path().join(name)).unwrap().len();
-        assert!(size("log") <= LOG + 4096 && size("log.1") <= LOG + 4096);
     }
 }

@@ -2,20 +2,21 @@
 //! command that process ends once the command runs; for an init it stays, as the [`keeper`].
 //!
 //! The runtime process, with the caller's privilege, and the process it launches, in a session of its own. They talk
-//! over one socket, the launched one's standard input: `ready`, or the error.
+//! over one socket, the launched one's standard input: `started` and `ready`, or the error.
 
 use std::fs::File;
-use std::io::{Read, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::Instant;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::container::{self, CgroupManager, CreateOptions, Status};
 use crate::error::{Call, Error, Kind, Result};
 use crate::ids::RootPath;
+use crate::sys::{channel, socket};
 use crate::tenant::backing;
 use crate::tenant::compile::{self, Facts};
 use crate::tenant::config::{Config, Mode};
@@ -28,6 +29,7 @@ use crate::tenant::look;
 use crate::tenant::name::Name;
 use crate::tenant::offline;
 use crate::tenant::prepare;
+use crate::tenant::readiness::Started;
 use crate::tenant::resources;
 use crate::tenant::rootfs::{Owners, Rootfs};
 use crate::tenant::settings;
@@ -39,21 +41,48 @@ use crate::tenant::users;
 pub const VERB: &str = "launch";
 
 /// How long a tenant may take to be made: a hung file system is told, not waited for.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: u16 = 60;
 
 /// How large a command's log may be when it is started again, in bytes.
 const LOG: u64 = 1 << 20;
 
-const READY: &[u8] = b"ready";
+/// What the launched process says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Word {
+    /// The program runs.
+    Started,
+    /// The tenant is of use; at once where an init does not tell.
+    Ready,
+}
+
+impl Word {
+    /// As it is said.
+    pub(super) fn bytes(self) -> &'static [u8] {
+        match self {
+            Word::Started => b"started",
+            Word::Ready => b"ready",
+        }
+    }
+}
+
+/// How a container is connected to its keeper.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Ways<'a> {
+    /// The socket to which its terminal is sent.
+    pub console: Option<&'a Path>,
+    /// The socket on which its init says that it is ready.
+    pub bell: Option<&'a Path>,
+}
 
 /// The most that is read of the root's `passwd` and `group`.
 const NAMES: u64 = 1 << 20;
 
-/// Starts a tenant; its lock is held by the caller.
+/// Starts a tenant; its lock is held by the caller, and not needed for waiting until it is ready.
 ///
 /// # Errors
 /// Exit code 32 when it runs; what its container says.
-pub fn start(estate: &Estate, name: &Name) -> Result<Tenant> {
+pub fn start(estate: &Estate, name: &Name) -> Result<Started> {
+    let since = Instant::now();
     let tenant = estate.tenant(name)?;
     if look::status(estate, name)? != Status::Stopped {
         return Err(Error::new("it is running").kind(Kind::WrongState).code(32));
@@ -66,18 +95,20 @@ pub fn start(estate: &Estate, name: &Name) -> Result<Tenant> {
     snapshots::settle(estate, &tenant)?;
     renew_identity(estate, &tenant)?;
     estate.save_started(&tenant)?;
-    let (ours, theirs) = UnixStream::pair().call(|| "socketpair")?;
+    let (ours, theirs) = socket::seqpacket_pair()?;
     let mut command = Command::new("/proc/self/exe");
     command.args(global_options(estate)?).args(["tenant", VERB, name.as_str()]);
-    command.stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::null());
+    // It is about us, not about the tenant.
+    command.env_remove("NOTIFY_SOCKET");
+    command.stdin(theirs).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = command.spawn().call(|| "spawn(\"/proc/self/exe\")")?;
     // Its copy of the other end closes here.
     drop(command);
-    let told = listen(ours);
+    let told = listen(&ours);
     if told.is_err() || tenant.config.boot.mode == Mode::Command {
         let _ = child.wait();
     }
-    told.map(|()| tenant)
+    told.map(|()| Started { tenant, socket: ours, since })
 }
 
 /// Name and addresses in the root's files, if they are others than at the last start.
@@ -114,18 +145,17 @@ fn open_log(standing: &Standing) -> Result<()> {
     nix::unistd::dup2_stderr(&file).call(|| "dup2(stderr)")
 }
 
-fn listen(socket: UnixStream) -> Result<()> {
-    socket.set_read_timeout(Some(PATIENCE)).call(|| "setsockopt(SO_RCVTIMEO)")?;
-    let mut words = vec![];
-    match socket.take(64 << 10).read_to_end(&mut words) {
-        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
-            Err(Error::new("it is not made after 60 seconds")
-                .hint("'isolate tenant stop --kill' gives it up"))
-        }
-        Err(error) => Err(Error::io("read", &error)),
-        Ok(_) if words == READY => Ok(()),
-        Ok(0) => Err(Error::new("the process that makes it died")),
-        Ok(_) => Err(Error::from_wire(&words)),
+fn listen(socket: &OwnedFd) -> Result<()> {
+    let mut fds = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+    let heard = poll(&mut fds, PollTimeout::from(PATIENCE * 1000)).call(|| "poll")?;
+    if heard == 0 {
+        return Err(Error::new(format!("it is not made after {PATIENCE} seconds"))
+            .hint("'isolate tenant stop --kill' gives it up"));
+    }
+    match channel::receive(socket).call(|| "recvmsg")?.0 {
+        words if words == Word::Started.bytes() => Ok(()),
+        words if words.is_empty() => Err(Error::new("the process that makes it died")),
+        words => Err(Error::from_wire(&words)),
     }
 }
 
@@ -134,30 +164,40 @@ fn listen(socket: UnixStream) -> Result<()> {
 /// # Errors
 /// None that matters: they go over the socket.
 pub fn launched(estate: &Estate, name: &Name) -> Result<()> {
-    let mut socket = take_socket()?;
+    let socket = take_socket()?;
     // Out of the caller's terminal and its signals. It fails for the leader of a group, which a launched process is not.
     let _ = nix::unistd::setsid();
     match launch(estate, name) {
         Ok(kept) => {
-            let told = socket.write_all(READY).call(|| "write");
-            drop(socket);
+            say(&socket, Word::Started);
             match kept {
-                Some(kept) => kept.keep(),
-                None => told,
+                Some(kept) if kept.tells() => kept.keep(Some(socket)),
+                kept => {
+                    say(&socket, Word::Ready);
+                    drop(socket);
+                    kept.map_or(Ok(()), |kept| kept.keep(None))
+                }
             }
         }
-        Err(error) => socket.write_all(&error.to_wire()).call(|| "write"),
+        Err(error) => channel::send(&socket, &error.to_wire(), NO_FDS).call(|| "sendmsg"),
     }
 }
 
+const NO_FDS: &[OwnedFd] = &[];
+
+/// Tells whoever has started it; nobody may be there any more.
+pub(super) fn say(socket: &OwnedFd, word: Word) {
+    let _ = channel::send(socket, word.bytes(), NO_FDS);
+}
+
 /// Standard input becomes `/dev/null`: the tenant must not have the socket.
-fn take_socket() -> Result<UnixStream> {
+fn take_socket() -> Result<OwnedFd> {
     let socket = nix::unistd::dup(std::io::stdin()).call(|| "dup(stdin)")?;
     nix::fcntl::fcntl(&socket, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
         .call(|| "fcntl")?;
     let null = File::open("/dev/null").call(|| "open(\"/dev/null\")")?;
     nix::unistd::dup2_stdin(&null).call(|| "dup2(stdin)")?;
-    Ok(UnixStream::from(socket))
+    Ok(socket)
 }
 
 fn launch<'a>(estate: &'a Estate, name: &'a Name) -> Result<Option<keeper::Keeper<'a>>> {
@@ -165,7 +205,7 @@ fn launch<'a>(estate: &'a Estate, name: &'a Name) -> Result<Option<keeper::Keepe
     let standing = layers::of_tenant(estate, &tenant, Purpose::Running)?;
     match tenant.config.boot.mode {
         Mode::Command => {
-            open_log(&standing).and_then(|()| run(estate, &tenant, &standing, None)).map(|_| None)
+            open_log(&standing).and_then(|()| run(estate, &tenant, &standing, &Ways::default())).map(|_| None)
         }
         Mode::Init | Mode::Systemd => keeper::Keeper::start(estate, name, standing).map(Some),
     }
@@ -175,8 +215,8 @@ fn launch<'a>(estate: &'a Estate, name: &'a Name) -> Result<Option<keeper::Keepe
 ///
 /// # Errors
 /// What its config or the lifecycle says; nothing is left then.
-pub fn run(estate: &Estate, tenant: &Tenant, standing: &Standing, console: Option<&Path>) -> Result<i32> {
-    let facts = facts(estate, tenant, standing)?;
+pub fn run(estate: &Estate, tenant: &Tenant, standing: &Standing, ways: &Ways<'_>) -> Result<i32> {
+    let facts = facts(estate, tenant, standing, ways)?;
     // In the user namespace of an ordinary user this machine looks different.
     let host = crate::host::probe::probe()?;
     let spec = compile::compile(&tenant.config, &facts, &host)?;
@@ -187,7 +227,7 @@ pub fn run(estate: &Estate, tenant: &Tenant, standing: &Standing, console: Optio
         id: id.clone(),
         bundle: tenant.folder.clone(),
         config: None,
-        console_socket: console.map(Path::to_owned),
+        console_socket: ways.console.map(Path::to_owned),
         pidfd_socket: None,
         pid_file: None,
         no_pivot: false,
@@ -204,7 +244,7 @@ pub fn run(estate: &Estate, tenant: &Tenant, standing: &Standing, console: Optio
     })
 }
 
-fn facts<'a>(estate: &Estate, tenant: &'a Tenant, standing: &Standing) -> Result<Facts<'a>> {
+fn facts<'a>(estate: &Estate, tenant: &'a Tenant, standing: &Standing, ways: &Ways<'_>) -> Result<Facts<'a>> {
     let (template, _) = stock::find(estate, &tenant.config.template.name)?;
     let root = Rootfs::open(&standing.root, Owners::Caller)?;
     let text = |path| root.text(&RootPath::new(path), NAMES);
@@ -224,6 +264,7 @@ fn facts<'a>(estate: &Estate, tenant: &'a Tenant, standing: &Standing) -> Result
         workdir: template.workdir,
         nofile: prepare::nofile()?,
         cgroups: estate.cgroups(),
+        bell: ways.bell.map(|path| path.display().to_string()),
         device: backing::of_tenant(&tenant.config, &tenant.folder),
     })
 }

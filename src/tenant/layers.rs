@@ -5,7 +5,6 @@
 //! tenants see them through id-mapped mounts, and the overlay belongs to their user namespace: set-user-id programs
 //! work inside, and nowhere else. An ordinary user's process moves into the user namespace itself.
 
-use std::ffi::CString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -116,7 +115,10 @@ pub fn enter(host: &Host, layers: &Layers<'_>, purpose: Purpose) -> Result<Stand
             attach_mapped(&layers.folder.join("disk"), &layers.folder.join("disk"), &namespace)?;
             (overlay_within(layers, &namespace)?, Some(namespace))
         }
-        _ => (overlay(layers.template, layers.folder)?, None),
+        _ => {
+            attach_plain(layers.template, &layers.folder.join("lower"))?;
+            (overlay(layers.folder)?, None)
+        }
     };
     let target = open_folder(&root)?;
     mount::attach(&overlay, &target).call(|| format!("move_mount({root:?})"))?;
@@ -167,6 +169,12 @@ fn attach_mapped(source: &Path, target: &Path, namespace: &OwnedFd) -> Result<()
     mount::attach(&tree, open_folder(target)?).call(|| format!("move_mount({target:?})"))
 }
 
+/// `source` at `target`, as it is.
+fn attach_plain(source: &Path, target: &Path) -> Result<()> {
+    let tree = mount::clone_tree(source, Depth::One)?;
+    mount::attach(&tree, open_folder(target)?).call(|| format!("move_mount({target:?})"))
+}
+
 fn open_folder(path: &Path) -> Result<OwnedFd> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     open(path, flags, Mode::empty()).call(|| format!("open({path:?})"))
@@ -179,7 +187,7 @@ fn overlay_within(layers: &Layers<'_>, user: &OwnedFd) -> Result<OwnedFd> {
         drop(ours);
         let made = enter_as_root(user)
             .and_then(|()| namespace::unshare(libc::CLONE_NEWNS as u64))
-            .and_then(|()| overlay(&layers.folder.join("lower"), layers.folder));
+            .and_then(|()| overlay(layers.folder));
         let _ = match made {
             Ok(made) => channel::send(&theirs, b"made", &[made]),
             Err(error) => channel::send(&theirs, &error.to_wire(), &[] as &[OwnedFd]),
@@ -197,17 +205,24 @@ fn overlay_within(layers: &Layers<'_>, user: &OwnedFd) -> Result<OwnedFd> {
     }
 }
 
-/// `folder/disk` over `lower`; detached.
-fn overlay(lower: &Path, folder: &Path) -> Result<OwnedFd> {
-    let text = |path: &Path| {
-        CString::new(path.as_os_str().as_encoded_bytes()).map_err(|_| Error::new("the path holds a NUL byte"))
-    };
-    let (upper, work) = (text(&folder.join("disk/upper"))?, text(&folder.join("disk/work"))?);
-    let lower = text(lower)?;
+/// `folder/disk` over `folder/lower`; detached. The names are relative, because a tenant reads them in its
+/// `/proc/mounts`, and where the host keeps it is nothing of its business.
+fn overlay(folder: &Path) -> Result<OwnedFd> {
     // Its marks in user.overlay., which a user namespace may write, and a copy of the files keeps.
-    let options = [(c"lowerdir", &*lower), (c"upperdir", &*upper), (c"workdir", &*work), (c"userxattr", c"")];
-    mount::new_filesystem(c"overlay", &options, 0).map_err(|errno| {
-        Error::sys(format!("fsconfig(overlay, lowerdir={lower:?}, upperdir={upper:?})"), errno)
-            .hint("the kernel log says more (dmesg); overlay in user namespaces needs Linux 5.11")
-    })
+    let options = [
+        (c"lowerdir", c"lower"),
+        (c"upperdir", c"disk/upper"),
+        (c"workdir", c"disk/work"),
+        (c"userxattr", c""),
+    ];
+    nix::unistd::chdir(folder).call(|| format!("chdir({folder:?})"))?;
+    let made = mount::new_filesystem(c"overlay", &options, 0).map_err(|errno| {
+        Error::sys(
+            format!("fsconfig(overlay, lowerdir={folder:?}/lower, upperdir={folder:?}/disk/upper)"),
+            errno,
+        )
+        .hint("the kernel log says more (dmesg); overlay in user namespaces needs Linux 5.11")
+    });
+    nix::unistd::chdir("/").call(|| "chdir(\"/\")")?;
+    made
 }

@@ -8,7 +8,7 @@
 //! [`workspace`], [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants:
 //! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`layers`] (the root put together),
 //! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`birth`] and [`death`],
-//! [`launch`] and [`keeper`], [`adjust`] (`set`), [`halt`], [`look`], [`measure`], [`enter`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
+//! [`launch`] and [`keeper`] with [`console_log`] and [`readiness`], [`adjust`] (`set`), [`halt`], [`look`], [`measure`], [`enter`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
 //! one moment), [`snapshots`], [`difference`], [`twin`] (clones), [`parcel`] (export and import); [`aside`] is how a child does what takes its process into
 //! other namespaces.
 
@@ -21,6 +21,7 @@ pub mod backing;
 pub mod birth;
 pub mod compile;
 pub mod config;
+pub mod console_log;
 pub mod death;
 pub mod difference;
 pub mod disk;
@@ -46,6 +47,7 @@ pub mod offline;
 pub mod parcel;
 pub mod prepare;
 pub mod ranges;
+pub mod readiness;
 pub mod remove;
 pub mod resources;
 pub mod rootfs;

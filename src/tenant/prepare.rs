@@ -170,7 +170,7 @@ fn command(
     if !request.settings.command.is_empty() {
         return Ok(request.settings.command.clone());
     }
-    match find_shell(request.template, rootfs, binds)? {
+    match find_shell(request.template, rootfs, binds) {
         Some(shell) => Ok(vec![shell]),
         None if !defaults.command.is_empty() => Ok(defaults.command.clone()),
         None => Err(Error::new("there is no shell in the root").hint("name a command after --")),
@@ -178,17 +178,17 @@ fn command(
 }
 
 /// The first shell of the template that is there.
-pub(super) fn find_shell(template: &Template, rootfs: &Rootfs, binds: &[String]) -> Result<Option<String>> {
-    let shells = &template.shell;
-    let found = match binds.is_empty() {
-        true => shells.iter().find(|shell| rootfs.is_program(&RootPath::new(shell))),
-        // Its programs are the host's, and not in the root before the mounts are.
-        false => {
-            let root = Root::open("/").map_err(|error| rootfs::fault("open", Path::new("/"), &error))?;
-            shells.iter().find(|shell| rootfs::is_program(&root, Path::new(shell)))
-        }
-    };
-    Ok(found.cloned())
+pub(super) fn find_shell(template: &Template, rootfs: &Rootfs, binds: &[String]) -> Option<String> {
+    template.shell.iter().find(|shell| has_program(rootfs, binds, shell)).cloned()
+}
+
+/// Whether a program is in a root; what the host shows there is looked for on the host, since it is not in the root
+/// before the mounts are.
+pub(super) fn has_program(rootfs: &Rootfs, binds: &[String], path: &str) -> bool {
+    match binds.is_empty() {
+        true => rootfs.is_program(&RootPath::new(path)),
+        false => Root::open("/").is_ok_and(|root| rootfs::is_program(&root, Path::new(path))),
+    }
 }
 
 pub(super) fn template_env(template: &Template, image: Vec<String>) -> Vec<String> {

@@ -271,7 +271,7 @@ fn linux(settings: &Settings, prepared: &Prepared, resources: serde_json::Map<St
     Value::Object(linux)
 }
 
-fn mappings(ranges: &[ids::Range]) -> Value {
+pub(super) fn mappings(ranges: &[ids::Range]) -> Value {
     let one = |range: &ids::Range| json!({"containerID": range.inside, "hostID": range.outside, "size": range.count});
     ranges.iter().map(one).collect()
 }

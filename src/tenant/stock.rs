@@ -14,7 +14,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Call, Error, Kind, Result};
-use crate::ids::RootPath;
 use crate::log;
 use crate::sys::time;
 use crate::tenant::config::Mode;
@@ -99,7 +98,7 @@ pub fn import(
     let (defaults, left_out) = prepare::fill(template, source, &mut rootfs, &mut space, watch)?;
     let binds = skeleton::build(template, &mut rootfs)?;
     skeleton::add_mount_points(&mut rootfs)?;
-    let (init, shell) = (find_init(&rootfs)?, prepare::find_shell(template, &rootfs, &binds)?);
+    let (init, shell) = (find_init(&rootfs, &binds), prepare::find_shell(template, &rootfs, &binds));
     rootfs.finish()?;
     let tree = digest(&root, watch)?;
     let imported = Imported {
@@ -130,17 +129,15 @@ fn taken(name: &Name) -> Error {
         .code(43)
 }
 
-/// systemd, else any other init at the usual place.
-fn find_init(rootfs: &Rootfs) -> Result<Option<Init>> {
-    let init = |mode, path: &str| Ok(Some(Init { mode, path: path.to_owned() }));
-    for path in ["/lib/systemd/systemd", "/usr/lib/systemd/systemd"] {
-        if rootfs.is_program(&RootPath::new(path)) && rootfs.is_program(&RootPath::new("/sbin/init")) {
-            return init(Mode::Systemd, "/sbin/init");
-        }
-    }
-    match rootfs.is_program(&RootPath::new("/sbin/init")) {
-        true => init(Mode::Init, "/sbin/init"),
-        false => Ok(None),
+/// systemd, else any other init at the usual place; in the root, or in a folder that the host shows.
+fn find_init(rootfs: &Rootfs, binds: &[String]) -> Option<Init> {
+    let is_program = |path: &str| prepare::has_program(rootfs, binds, path);
+    let init = |mode| Some(Init { mode, path: "/sbin/init".to_owned() });
+    let systemd = ["/lib/systemd/systemd", "/usr/lib/systemd/systemd"].into_iter().any(is_program);
+    match is_program("/sbin/init") {
+        true if systemd => init(Mode::Systemd),
+        true => init(Mode::Init),
+        false => None,
     }
 }
 

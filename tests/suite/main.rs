@@ -82,6 +82,7 @@ suite![
     tenant_limits,
     tenant_parcels,
     tenant_snapshots,
+    tenant_systemd,
     terminal,
     try_system,
     update,

@@ -5,7 +5,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::{table, targets};
 use crate::cli::{arg, print};
 use crate::error::{Explain, Result};
-use crate::tenant::birth::{self, Order};
+use crate::tenant::birth::{self, Order, Runs};
 use crate::tenant::estate::Estate;
 use crate::tenant::keys::KEYS;
 use crate::tenant::look;
@@ -14,6 +14,8 @@ use crate::tenant::name::Name;
 const EXAMPLES: &str = "Examples:
   A system with an init, and limits:
     isolate tenant create web1 --template busybox --ram 64M --cpus 0.5 --tasks 200
+  A system with systemd, from an image that names a command of its own:
+    isolate tenant create sys1 --template debian --init --ram 256M
   One command, as a user of the template:
     isolate tenant create job1 --template debian --user nobody -- sleep 1h
   With words to find it by:
@@ -33,6 +35,7 @@ pub fn command() -> Command {
             arg::values("env", "NAME=VALUE", "A variable of the command; may be repeated")
                 .short('e')
                 .action(ArgAction::Append),
+            arg::flag("init", "Run the template's init, whatever its image runs by default"),
             table::json_flag(),
         ])
         .arg(words())
@@ -64,6 +67,7 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
         user: arg::text(matches, "user"),
         workdir: arg::text(matches, "workdir"),
         env: arg::texts(matches, "env"),
+        runs: if matches.get_flag("init") { Runs::Init } else { Runs::Default },
     };
     let tenant = birth::create(estate, &order).doing(doing)?;
     if matches.get_flag("json") {

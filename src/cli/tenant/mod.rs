@@ -136,8 +136,8 @@ const ABOUT: &str = "Private systems that last: make, start, limit and remove th
 
 const LONG: &str = "\
 A tenant is a private system of its own: users, processes, network, host name and files, made from a template in
-milliseconds and kept until it is destroyed. It runs an init with its services, such as busybox init, or one
-command. It works as root, and for an ordinary user where unprivileged user namespaces are allowed.
+milliseconds and kept until it is destroyed. It runs an init with its services, such as systemd or busybox init,
+or one command. It works as root, and for an ordinary user where unprivileged user namespaces are allowed.
 
 The way goes: import a template, create a tenant from it, start it, run programs in it, stop and destroy it.
 Everything is files: settings in DATA/tenants/NAME/tenant.toml, one JSON line in DATA/audit.jsonl for each act; DATA
@@ -145,7 +145,7 @@ is /var/lib/isolate, an ordinary user's $XDG_DATA_HOME/isolate, or $ISOLATE_DATA
 
 Exit codes: 9 somebody else works on the tenant, 14 no such tenant, 20 no such option, 21 a value that makes no sense,
 31 it is not running, 32 it is running, 43 and 44 the template's or tenant's name is taken, 46 no room, 91 no such
-template, 105 it is protected, 1 any other failure. exec exits with the program's own code.";
+template, 105 it is protected, 124 not ready in time, 1 any other failure. exec exits with the program's own code.";
 
 const EXAMPLES: &str = "\
 Examples:

@@ -2,7 +2,7 @@
 
 use clap::{ArgMatches, Command};
 
-use super::{stop, targets};
+use super::{start, stop, table, targets};
 use crate::error::Result;
 use crate::tenant::estate::Estate;
 use crate::tenant::{launch, lock};
@@ -17,6 +17,8 @@ pub fn command() -> Command {
         .about("Stop tenants and start them again; one that does not run is started")
         .args(targets::several())
         .args(stop::options())
+        .args(start::waiting())
+        .arg(table::json_flag())
         .after_help(EXAMPLES)
 }
 
@@ -26,13 +28,13 @@ pub fn command() -> Command {
 /// As `stop` and `start`, for each.
 pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let names = targets::read(matches, estate)?;
-    targets::for_each(&names, "restart", |name| {
+    start::start_each(&names, "restart", matches, |name| {
         estate.tenant(name)?;
         let _lock = lock::take(&estate.folder(name), "restart", lock::WAIT)?;
         match stop::stop(matches, estate, name) {
             Err(error) if error.get_code() != Some(31) => return Err(error),
             _ => {}
         }
-        launch::start(estate, name).map(drop)
+        launch::start(estate, name)
     })
 }
