@@ -35,6 +35,8 @@ pub struct Work<'a> {
     pub state: &'a dyn Fn(i32, HookKind) -> Vec<u8>,
     /// Told of every cgroup before it is made, and of the init once it is there.
     pub journal: &'a dyn Fn(Deed<'_>) -> Result<()>,
+    /// What is left to do, without haste, while the child makes its root.
+    pub meanwhile: &'a dyn Fn() -> Result<()>,
     /// The v2 cgroup in which a container's init is, for `exec` where its own is not a leaf any more.
     pub init_cgroup: &'a dyn Fn() -> Result<Option<OwnedFd>>,
     /// Writes state and pid file, before the child is told to live on alone.
@@ -378,6 +380,9 @@ impl<'a> Runtime<'a> {
     }
 
     fn wait_for(&mut self, wanted: Token) -> Result<()> {
+        if wanted == Token::Ready {
+            (self.work.meanwhile)()?;
+        }
         loop {
             match self.made()?.channel.receive()? {
                 Message::Token(token, _) if token == wanted => return Ok(()),

@@ -18,8 +18,22 @@ const FOLDER: OFlag =
 /// A folder by its host path; EMEDIUMTYPE if it is none of a cgroup file system.
 pub(super) fn open_top(path: &Path) -> nix::Result<OwnedFd> {
     let fd = open(path, FOLDER, Mode::empty())?;
-    match fstatfs(&fd)?.filesystem_type() {
-        CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC => Ok(fd),
+    refuse_other_filesystem(&fd).map(|()| fd)
+}
+
+/// A short file by its host path, whole; EMEDIUMTYPE if it is none of a cgroup file system.
+pub(super) fn read_top(path: &Path) -> nix::Result<String> {
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    let file = open(path, flags, Mode::empty())?;
+    refuse_other_filesystem(&file)?;
+    let mut buffer = [0u8; 64];
+    let length = unistd::read(&file, &mut buffer)?;
+    Ok(String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned())
+}
+
+fn refuse_other_filesystem(file: &OwnedFd) -> nix::Result<()> {
+    match fstatfs(file)?.filesystem_type() {
+        CGROUP_SUPER_MAGIC | CGROUP2_SUPER_MAGIC => Ok(()),
         _ => Err(Errno::EMEDIUMTYPE),
     }
 }

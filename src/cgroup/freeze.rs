@@ -9,7 +9,7 @@ use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use super::layout::Version;
-use super::{Cgroup, OpenGroup, files};
+use super::{Cgroup, OpenGroup, SavedGroup, files};
 use crate::error::{Call, Error, Kind, Result};
 
 /// How long a container may take to freeze: a process in uninterruptible sleep holds it up.
@@ -62,13 +62,10 @@ impl Cgroup {
     /// When the freezer exists and cannot be read.
     pub fn is_frozen(&self) -> Result<bool> {
         let Ok(group) = self.freezer() else { return Ok(false) };
-        let (file, frozen): (&str, &[&str]) = match group.version {
-            Version::V1 => ("freezer.state", &["FROZEN", "FREEZING"]),
-            Version::V2 => ("cgroup.freeze", &["1"]),
-        };
+        let file = state_file(group.version);
         let text = files::present(files::read(&group.fd, file));
         let text = text.call(|| format!("read({:?})", group.dir.join(file)))?;
-        Ok(text.is_some_and(|text| frozen.contains(&text.trim())))
+        Ok(text.is_some_and(|text| is_frozen_state(&text)))
     }
 
     fn freezer(&self) -> Result<&OpenGroup> {
@@ -78,6 +75,34 @@ impl Cgroup {
                 .kind(Kind::Unsupported)
         })
     }
+}
+
+impl SavedGroup {
+    /// Whether this is the group that freezes a container, were there no other: v1 has one for it.
+    pub fn is_v1_freezer(&self) -> bool {
+        self.version == Version::V1 && self.hierarchy.split(',').any(|name| name == "freezer")
+    }
+
+    /// [`Cgroup::is_frozen`] of this group alone, which is not kept open.
+    ///
+    /// # Errors
+    /// When the file is there and cannot be read, or is none of a cgroup file system.
+    pub fn is_frozen(&self) -> Result<bool> {
+        let path = self.dir.join(state_file(self.version));
+        let text = files::present(files::read_top(&path)).call(|| format!("read({path:?})"))?;
+        Ok(text.is_some_and(|text| is_frozen_state(&text)))
+    }
+}
+
+fn state_file(version: Version) -> &'static str {
+    match version {
+        Version::V1 => "freezer.state",
+        Version::V2 => "cgroup.freeze",
+    }
+}
+
+fn is_frozen_state(text: &str) -> bool {
+    ["FROZEN", "FREEZING", "1"].contains(&text.trim())
 }
 
 #[derive(Clone, Copy)]

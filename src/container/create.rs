@@ -11,7 +11,7 @@ use oci_spec::runtime::Spec;
 use super::console::{Attachment, check_terminal_rules};
 use super::foreground::Signals;
 use super::listen_fds::{Activation, FIRST, keep};
-use super::{CgroupManager, CreateOptions, Runtime, State, Status, notify};
+use super::{CgroupManager, CreateOptions, Runtime, State, Status, kept, notify};
 use crate::apply::{self, Deed, Made, Work};
 use crate::cgroup::unit::Bus;
 use crate::cgroup::{Cgroup, SavedGroup, systemd};
@@ -114,7 +114,6 @@ impl<'a> Prepared<'a> {
     }
 
     fn make_in(&self, folder: &Folder, signals: Option<&Signals>) -> Result<(Made, Saved)> {
-        folder.write("config.json", &self.bytes)?;
         if notify_wanted() {
             notify::make_folder(folder.path())?;
         }
@@ -131,6 +130,11 @@ impl<'a> Prepared<'a> {
             cgroup: Cgroup::default(),
             state: &|pid, kind| self.hook_state(pid, kind),
             journal: &|deed| record(folder, deed),
+            // Nobody looks for these two before there is a state.
+            meanwhile: &|| {
+                folder.write_new("config.json", &self.bytes)?;
+                kept::write(folder, &self.spec, &self.plan)
+            },
             init_cgroup: &|| Ok(None),
             commit: &|made| {
                 let state = self.commit(folder, made)?;

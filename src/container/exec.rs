@@ -14,6 +14,7 @@ use oci_spec::runtime::{Capability, LinuxCapabilities, Process, Spec};
 use super::console::{Attachment, check_terminal_rules};
 use super::create::{find, kept_descriptors, kill_init, read_limited, send_pidfd, write_pid_file};
 use super::foreground::{self, Init, Signals, Subreaper};
+use super::kept::{self, Kept};
 use super::query::{read, shown, status};
 use super::start::refuse_dead;
 use super::terminal::Terminal;
@@ -23,7 +24,8 @@ use crate::cgroup::Cgroup;
 use crate::error::{Call, Error, Explain, Kind, Result};
 use crate::host::probe;
 use crate::ids::ContainerId;
-use crate::oci::read::{parse, parse_process};
+use crate::oci::read::parse_process;
+use crate::plan::seccomp::Filter;
 use crate::plan::{self, ConsoleTo, Namespace, Plan, Start};
 use crate::store::{Folder, Saved};
 use crate::sys::{namespace, pidfd, process, socket};
@@ -37,32 +39,33 @@ pub fn exec(runtime: &Runtime, id: &ContainerId, options: &ExecOptions) -> Resul
     let folder = find(runtime, id).doing(doing)?;
     let saved = read(&folder).doing(doing)?;
     check_status(&folder, &saved, options).doing(doing)?;
-    let spec = kept_spec(&folder).doing(doing)?;
+    let Kept { spec, filter } = kept::read(&folder).doing(doing)?;
     let process = wanted_process(&spec, options).doing(doing)?;
     let attachment = if options.detach { Attachment::Detached } else { Attachment::Foreground };
     let terminal = process.terminal().unwrap_or(false);
     check_terminal_rules(terminal, options.console_socket.as_deref(), attachment).doing(doing)?;
-    let plan = compile(id, &spec, &saved, &process, options, attachment).doing(doing)?;
+    let plan = compile(id, &spec, filter, &saved, &process, options, attachment).doing(doing)?;
     drop(folder);
     let cgroup = Cgroup::open(&saved.cgroups).doing(doing)?;
     let kills = cgroup.oom_kills();
     // Somebody in the cgroup was ended since: it may have been the new process.
-    let explain = |error: Error| match cgroup.oom_kills() > kills {
-        true => error.followed_by("(possibly OOM-killed)"),
-        false => error,
+    let explain = |error: Error| match Cgroup::open(&saved.cgroups) {
+        Ok(cgroup) if cgroup.oom_kills() > kills => error.followed_by("(possibly OOM-killed)"),
+        _ => error,
     };
-    carry_out(&plan, &saved, options).map_err(explain).doing(doing)
+    carry_out(&plan, &saved, options, cgroup).map_err(explain).doing(doing)
 }
 
-fn carry_out(plan: &Plan, saved: &Saved, options: &ExecOptions) -> Result<i32> {
+fn carry_out(plan: &Plan, saved: &Saved, options: &ExecOptions, cgroup: Cgroup) -> Result<i32> {
+    let join = |signals| join(plan, saved, options, cgroup, signals);
     if options.detach {
-        let made = join(plan, saved, options, None)?;
+        let made = join(None)?;
         made.wait_for_exec().and_then(|()| refuse_dead(made.pid, None))?;
         return Ok(0);
     }
     let subreaper = if options.no_subreaper { Subreaper::No } else { Subreaper::Yes };
     let signals = Signals::block_early(subreaper)?;
-    let made = join(plan, saved, options, Some(&signals))?;
+    let made = join(Some(&signals))?;
     wait(made, &signals)
 }
 
@@ -85,13 +88,6 @@ fn check_status(folder: &Folder, saved: &Saved, options: &ExecOptions) -> Result
         }
         _ => Ok(()),
     }
-}
-
-/// The config as it was at create.
-pub(super) fn kept_spec(folder: &Folder) -> Result<Spec> {
-    let config = folder.read("config.json")?;
-    let config = config.ok_or_else(|| Error::new("the kept config is missing from the state folder"))?;
-    Ok(parse(&config)?.spec)
 }
 
 /// The process object of `--process`, or the config's own with what the flags change.
@@ -197,6 +193,7 @@ fn no_capabilities() -> LinuxCapabilities {
 fn compile(
     id: &ContainerId,
     spec: &Spec,
+    filter: Option<Filter>,
     saved: &Saved,
     process: &Process,
     options: &ExecOptions,
@@ -218,7 +215,7 @@ fn compile(
         cgroups: !saved.cgroups.is_empty(),
         cgroup_parent: None,
     };
-    plan::compile_exec(process, spec, &namespaces_to_join(saved)?, &options, &probe::probe_caller()?)
+    plan::compile_exec(process, spec, filter, &namespaces_to_join(saved)?, &options, &probe::probe_caller()?)
 }
 
 /// The namespaces in which the container is not ours. Entering the user namespace one is in already is
@@ -254,7 +251,13 @@ fn init_cgroup(pid: i32) -> Result<Option<OwnedFd>> {
     nix::fcntl::open(&folder, flags, Mode::empty()).call(|| format!("open({folder:?})")).map(Some)
 }
 
-fn join(plan: &Plan, saved: &Saved, options: &ExecOptions, signals: Option<&Signals>) -> Result<Made> {
+fn join(
+    plan: &Plan,
+    saved: &Saved,
+    options: &ExecOptions,
+    cgroup: Cgroup,
+    signals: Option<&Signals>,
+) -> Result<Made> {
     let gone = || Error::new("cannot exec in a stopped container").kind(Kind::WrongState);
     let pidfd = apply::undo::open_process(saved.pid, saved.start_time)?.ok_or_else(gone)?;
     let path = format!("/proc/{}/root", saved.pid);
@@ -271,13 +274,14 @@ fn join(plan: &Plan, saved: &Saved, options: &ExecOptions, signals: Option<&Sign
         console_socket: options.console_socket.as_ref().map(connect).transpose()?,
         listener: None,
         container: Some(Joined { pidfd, root }),
-        cgroup: Cgroup::open(&saved.cgroups)?.below(&options.cgroup)?,
+        cgroup: cgroup.below(&options.cgroup)?,
         // Who listens to a seccomp filter is told of the container's init, beside the new process.
         state: &|_, _| {
             let state = shown(saved.clone(), Status::Running, String::new());
             serde_json::to_vec(&state).unwrap_or_default()
         },
         journal: &|_| Ok(()),
+        meanwhile: &|| Ok(()),
         init_cgroup: &|| init_cgroup(saved.pid),
         commit: &|made| {
             if let Some(path) = &options.pidfd_socket {

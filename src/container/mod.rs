@@ -13,6 +13,7 @@ mod create;
 mod delete;
 mod events;
 mod exec;
+mod kept;
 mod kill;
 mod mounts;
 mod pause;

@@ -125,6 +125,7 @@ fn visit(plan: &Plan, saved: &Saved) -> Result<()> {
         cgroup: Cgroup::default(),
         state: &|_, _| Vec::new(),
         journal: &|_| Ok(()),
+        meanwhile: &|| Ok(()),
         init_cgroup: &|| Ok(None),
         commit: &|_| Ok(()),
         child_signals: &|| Ok(()),

@@ -119,13 +119,15 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     Ok(plan)
 }
 
-/// The plan for running another program in a container that stands.
+/// The plan for running another program in a container that stands. `filter` is the one of the container, where it need
+/// not be compiled again.
 ///
 /// # Errors
 /// As [`compile`].
 pub fn compile_exec(
     process_: &Process,
     spec: &Spec,
+    filter: Option<seccomp::Filter>,
     joined: &[Namespace],
     options: &Options,
     host: &Host,
@@ -171,12 +173,16 @@ pub fn compile_exec(
     let maps = ids::read(linux.and_then(|linux| linux.gid_mappings().as_ref()));
     let single = matches!(maps.as_slice(), [only] if only.size == 1) && !host.sys_admin;
     let listener = plan_listener(&mut plan, spec, host)?;
+    let filter = match filter {
+        Some(filter) => Some(filter),
+        None => compile_seccomp(&mut plan, linux)?,
+    };
     let around = process::Around {
         place: "process",
         close_from: options.close_from,
         may_set_groups: !single,
         keep_groups: keeps_groups(spec, process_)?,
-        seccomp: compile_seccomp(&mut plan, linux)?,
+        seccomp: filter,
         listener: listener.as_ref(),
         hooks: Vec::new(),
         wait: false,

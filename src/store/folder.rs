@@ -22,7 +22,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LARGEST_FILE: u64 = 32 << 20;
 
 /// The files of a container that has been started.
-const USUAL_FILES: [&str; 3] = ["state.json", "config.json", "journal"];
+const USUAL_FILES: [&str; 4] = ["state.json", "config.json", "exec.json", "journal"];
 
 /// Room for the files of most containers.
 const USUAL_FILE: usize = 16 << 10;
@@ -225,6 +225,15 @@ impl Folder {
         renamed
     }
 
+    /// Writes a file that nobody looks for yet, and that is not there.
+    ///
+    /// # Errors
+    /// The first call's that failed.
+    pub fn write_new(&self, name: &str, content: &[u8]) -> Result<()> {
+        let mut file = self.open(name, OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL)?;
+        file.write_all(content).call(|| format!("write({:?})", self.path.join(name)))
+    }
+
     /// Appends to a file.
     ///
     /// # Errors
@@ -245,7 +254,11 @@ impl Folder {
             Err(error) => return Err(error),
         };
         let call = || format!("read({:?})", self.path.join(name));
-        let content = file::read_up_to(&file, LARGEST_FILE + 1, USUAL_FILE).call(call)?;
+        let content = match name {
+            "state.json" => file::read_small(&file, LARGEST_FILE + 1),
+            _ => file::read_up_to(&file, LARGEST_FILE + 1, USUAL_FILE),
+        };
+        let content = content.call(call)?;
         if content.len() as u64 > LARGEST_FILE {
             return Err(Error::new(format!(
                 "{:?} is too large to be a file of this runtime",

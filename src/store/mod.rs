@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `state.json` | [`Saved`]: who the init is, where its cgroups are; written once, by rename |
 //! | `config.json` | the config as it was given, byte for byte: later changes to the bundle have no effect |
+//! | `exec.json` | what `exec` needs of the config, and the compiled filter: a shortcut, `config.json` has it all |
 //! | `journal` | what has to be undone, one record a line, each written before its deed |
 //! | `update` | while limits are being changed: what they were, for the case that the runtime dies on the way |
 //! | `start.sock` | the init listens here until it is started |

@@ -48,6 +48,21 @@ pub enum Comparison {
 }
 
 impl Instruction {
+    /// All fields in one number: code, `jt`, `jf`, `k`, the first in the highest bits.
+    pub fn to_bits(self) -> u64 {
+        u64::from(self.code) << 48 | u64::from(self.jt) << 40 | u64::from(self.jf) << 32 | u64::from(self.k)
+    }
+
+    /// The instruction of [`Instruction::to_bits`].
+    pub fn from_bits(bits: u64) -> Instruction {
+        Instruction {
+            code: (bits >> 48) as u16,
+            jt: (bits >> 40) as u8,
+            jf: (bits >> 32) as u8,
+            k: bits as u32,
+        }
+    }
+
     /// Loads a field into the accumulator.
     pub fn load(field: Field) -> Instruction {
         let offset = match field {

@@ -191,7 +191,8 @@ impl Stat {
 /// When the file cannot be read for another reason, or is not what a kernel writes.
 pub fn stat(proc: &Path, pid: i32) -> Result<Option<Stat>> {
     let path = proc.join(pid.to_string()).join("stat");
-    match super::file::read(&path) {
+    let read = || super::file::read_small(&std::fs::File::open(&path)?, u64::MAX);
+    match read() {
         Ok(text) => match parse_stat(&text) {
             Some(stat) => Ok(Some(stat)),
             None => Err(Error::new(format!("{} is not what a kernel writes", path.display()))),

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::support::bundle::runtime;
 use crate::support::child::{Run, eventually};
 use crate::support::*;
 use crate::tests;
@@ -20,6 +21,8 @@ tests![
     files_copied_up_count_for_the_memory_of_the_container needs [Need::Root, Need::CgroupV1("memory")],
     a_cgroup_of_another_stays_when_a_later_one_is_in_use needs [Need::Root, Need::CgroupV1("pids"), Need::CgroupV1("devices")],
     a_word_of_a_command_as_a_value_changes_nothing needs [Need::Isolate],
+    exec_without_its_shortcut_runs_the_same_program needs [Need::Isolate],
+    more_containers_than_one_thread_reads_are_listed_in_order needs [Need::Isolate],
 ];
 
 /// System calls of a command under strace, those of the processes it makes included. What the standard library asks
@@ -176,4 +179,59 @@ fn a_word_of_a_command_as_a_value_changes_nothing() {
     let container = Bundle::sleeper().container();
     container.runtime(&["state", "run"]).fails(1, &["does not exist"]);
     container.runtime(&["run"]).fails(1, &["requires exactly 1 argument"]);
+}
+
+/// What a second program is: rights, user, limits, filter.
+fn self_portrait(container: &Container) -> String {
+    container.sh("grep -E 'Cap|Groups|NoNewPrivs|Seccomp|Umask|Uid' /proc/self/status; ulimit -n; mkdir /tmp/x 2>&1; env; pwd")
+}
+
+fn exec_without_its_shortcut_runs_the_same_program() {
+    let filter = json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 100}]
+    });
+    let bundle = Bundle::sleeper().set("/linux/seccomp", filter).set("/process/user/umask", json!(0o27));
+    let bundle =
+        bundle.set("/process/cwd", json!("/tmp")).set("/linux/personality", json!({"domain": "LINUX"}));
+    let container = bundle.set("/process/noNewPrivileges", json!(true)).start();
+    let shortcut = container.bundle.root.join(container.id()).join("exec.json");
+    let expected = self_portrait(&container);
+    assert!(expected.contains("Network is down") && expected.contains("0027"), "{expected}");
+    let whole = fs::read(&shortcut).unwrap();
+    let other_version =
+        String::from_utf8(whole.clone()).unwrap().replacen("\"version\":1", "\"version\":2", 1);
+    let damaged = String::from_utf8(whole.clone()).unwrap().replacen("\"program\":\"", "\"program\":\"x", 1);
+    for content in [&b""[..], b"{", &whole[..whole.len() / 2], other_version.as_bytes(), damaged.as_bytes()] {
+        fs::write(&shortcut, content).unwrap();
+        assert_eq!(self_portrait(&container), expected, "{}", String::from_utf8_lossy(content));
+    }
+    fs::remove_file(&shortcut).unwrap();
+    assert_eq!(self_portrait(&container), expected);
+    container.delete_by_force().ok();
+    container.leaves_nothing();
+}
+
+fn more_containers_than_one_thread_reads_are_listed_in_order() {
+    // Folders without a state are no containers; broken ones are told, and left out.
+    let folder = tempfile::tempdir().unwrap();
+    let container = Bundle::sleeper().start();
+    let state = fs::read_to_string(container.bundle.root.join(container.id()).join("state.json")).unwrap();
+    let mut expected = Vec::new();
+    for number in 0..200 {
+        let name = format!("many-{number:03}");
+        fs::create_dir(folder.path().join(&name)).unwrap();
+        let named = state.replacen(container.id(), &name, 1);
+        match number % 50 {
+            7 => continue,
+            9 => fs::write(folder.path().join(&name).join("state.json"), "{").unwrap(),
+            _ => {
+                fs::write(folder.path().join(&name).join("state.json"), named).unwrap();
+                expected.push(name);
+            }
+        }
+    }
+    let list = runtime(&["--root", &folder.path().display().to_string(), "list", "--quiet"]).ok();
+    assert_eq!(list.stdout.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(list.stderr.matches("is left out").count(), 4, "{}", list.stderr);
 }
