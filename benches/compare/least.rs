@@ -2,7 +2,7 @@
 
 use super::Result;
 use super::bundle::Bundles;
-use super::runtime::{Runtime, Verb};
+use super::runtime::{Runtime, Verb, end_of};
 
 /// In KiB, ascending.
 const LIMITS: [u64; 16] = [64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512, 768, 1024, 2048, 4096, 8192];
@@ -33,10 +33,12 @@ pub fn find(runtimes: &[Runtime], bundles: &Bundles) -> Result<()> {
 
 fn runs(runtime: &Runtime, id: &str, bundle: &std::path::Path, bytes: u64) -> bool {
     let mut command = runtime.command(Verb::Run, id, bundle);
-    let succeeded =
-        command.env("FLOOR_MEMORY", bytes.to_string()).status().is_ok_and(|status| status.success());
+    let child = command.env("FLOOR_MEMORY", bytes.to_string()).spawn();
+    let end = child.map_err(Into::into).and_then(|mut child| end_of(&mut child));
+    let succeeded = matches!(end, Ok(Some(status)) if status.success());
     if !succeeded {
-        let _ = runtime.command(Verb::Delete, id, bundle).status();
+        runtime.clean(id);
+        super::measure::reap();
     }
     succeeded
 }

@@ -10,7 +10,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use super::Result;
 use super::bundle::Bundles;
-use super::runtime::{Runtime, Verb};
+use super::runtime::{Runtime, Verb, end_of};
 
 /// What is measured.
 pub struct Plan {
@@ -137,7 +137,7 @@ impl Stage<'_> {
 
     fn end_failed(&self, runtime: &Runtime, id: &str, failed: bool) {
         if failed {
-            let _ = runtime.time(Verb::Delete, id, Path::new(""));
+            runtime.clean(id);
         }
     }
 
@@ -198,8 +198,8 @@ impl Stage<'_> {
                     let begin = Instant::now();
                     let children: Result<Vec<_>> =
                         ids.iter().map(|id| runtime.start(verb, id, &bundle)).collect();
-                    let bad = children?.into_iter().filter_map(|mut child| child.wait().ok());
-                    let bad = bad.filter(|status| !status.success()).count();
+                    let ends = children?.into_iter().map(|mut child| end_of(&mut child));
+                    let bad = ends.filter(|end| !matches!(end, Ok(Some(status)) if status.success())).count();
                     let time = begin.elapsed() / u32::try_from(number)?;
                     self.out.put(&format!("{} {number} at once", verb.name()), runtime, time);
                     if bad > 0 {
@@ -209,6 +209,7 @@ impl Stage<'_> {
                     }
                 }
                 reap();
+                ids.iter().filter(|id| runtime.knows(id)).for_each(|id| runtime.clean(id));
             }
         }
         Ok(())

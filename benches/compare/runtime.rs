@@ -121,11 +121,50 @@ impl Runtime {
     pub fn time(&self, verb: Verb, id: &str, bundle: &Path) -> Result<Duration> {
         let mut command = self.command(verb, id, bundle);
         let begin = Instant::now();
-        let status = command.status()?;
+        let mut child = command.spawn().map_err(|error| format!("{:?}: {error}", self.program))?;
+        let status = end_of(&mut child)?;
         let took = begin.elapsed();
-        match status.success() {
-            true => Ok(took),
-            false => Err(self.words_of(command, verb, status).into()),
+        match status {
+            Some(status) if status.success() => Ok(took),
+            Some(status) => Err(self.words_of(command, verb, status).into()),
+            None => Err(format!("{} {} did not end within {PATIENCE:?}", self.name, verb.name()).into()),
+        }
+    }
+
+    /// Whether a container of that name has a folder of its state.
+    pub fn knows(&self, id: &str) -> bool {
+        let root = self.options.iter().skip_while(|option| *option != "--root").nth(1).map(PathBuf::from);
+        let state = self.floor.as_ref().map(|floor| floor.state.clone()).or(root);
+        state.is_some_and(|state| state.join(id).exists())
+    }
+
+    /// Removes what a command that was ended, or ended itself in the middle, has left.
+    pub fn clean(&self, id: &str) {
+        let mut command = self.command(Verb::Delete, id, Path::new(""));
+        if let Ok(mut child) = command.spawn() {
+            let _ = end_of(&mut child);
+        }
+        // The floor does not know any more where it was. Names that are not ours are never looked for.
+        if !id.starts_with("isolate-") {
+            return;
+        }
+        let hierarchies = std::fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+        let folders = hierarchies.map(|hierarchy| hierarchy.path()).chain([PathBuf::from("/sys/fs/cgroup")]);
+        for folder in
+            folders.map(|hierarchy| hierarchy.join(self.cgroup(id))).filter(|folder| folder.is_dir())
+        {
+            let pids = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            for pid in pids.lines().filter_map(|pid| pid.parse().ok()) {
+                let _ = nix::sys::signal::kill(
+                    nix::unistd::Pid::from_raw(pid),
+                    nix::sys::signal::Signal::SIGKILL,
+                );
+            }
+            let until = Instant::now() + PATIENCE;
+            while std::fs::remove_dir(&folder).is_err() && folder.is_dir() && Instant::now() < until {
+                super::measure::reap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
     }
 
@@ -146,6 +185,20 @@ impl Runtime {
         let output = outer.stdin(Stdio::null()).output()?;
         Ok(String::from_utf8(output.stdout)?.trim().parse().unwrap_or(0))
     }
+}
+
+/// How long a command may take: more than any takes on a busy machine, so that one that hangs is told and not waited for.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How a command has ended; `None` when it had to be ended.
+pub fn end_of(child: &mut Child) -> Result<Option<ExitStatus>> {
+    let pidfd = isolate::sys::pidfd::open(child.id().cast_signed())?;
+    let has_ended = isolate::sys::pidfd::poll_exit(&pidfd, Some(PATIENCE))?;
+    if !has_ended {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    Ok(has_ended.then_some(status))
 }
 
 /// The path of a program: what has no slash is looked for on the PATH.

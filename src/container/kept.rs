@@ -151,7 +151,8 @@ impl SavedFilter {
     /// `None` when the digits are not those of a program.
     fn restore(self) -> Option<Filter> {
         let instruction = |digits: &[u8]| {
-            let digits = std::str::from_utf8(digits).ok()?;
+            // A sign is a number's to Rust.
+            let digits = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'))?;
             Some(Instruction::from_bits(u64::from_str_radix(digits, 16).ok()?))
         };
         let (digits, rest) = self.program.as_bytes().as_chunks::<16>();

@@ -22,7 +22,7 @@ tests![
     a_cgroup_of_another_stays_when_a_later_one_is_in_use needs [Need::Root, Need::CgroupV1("pids"), Need::CgroupV1("devices")],
     a_word_of_a_command_as_a_value_changes_nothing needs [Need::Isolate],
     exec_without_its_shortcut_runs_the_same_program needs [Need::Isolate],
-    more_containers_than_one_thread_reads_are_listed_in_order needs [Need::Isolate],
+    more_containers_than_one_thread_reads_are_listed_in_order needs [Need::Isolate, Need::Program("taskset")],
 ];
 
 /// System calls of a command under strace, those of the processes it makes included. What the standard library asks
@@ -233,5 +233,10 @@ fn more_containers_than_one_thread_reads_are_listed_in_order() {
     }
     let list = runtime(&["--root", &folder.path().display().to_string(), "list", "--quiet"]).ok();
     assert_eq!(list.stdout.lines().collect::<Vec<_>>(), expected);
+    // On one processor one thread reads them all, and in the same order.
+    let root = folder.path().display().to_string();
+    let mut alone = Command::new("taskset");
+    alone.args(["-c", "0"]).arg(&session().runtime).args(["--root", &root, "list", "--quiet"]);
+    assert_eq!(child::run(&mut alone).ok().stdout, list.stdout);
     assert_eq!(list.stderr.matches("is left out").count(), 4, "{}", list.stderr);
 }
