@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, Flock, FlockArg, OFlag, openat};
+use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{Mode, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::error::{Call, Error, Kind, Result};
 use crate::ids::ContainerId;
 use crate::sys::file;
+use crate::sys::lock::{Lock, Wait};
 
 /// How long a command waits for another one on the same container.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -144,7 +145,7 @@ pub(crate) fn does_not_exist() -> Error {
 #[derive(Debug)]
 enum Locked {
     No(OwnedFd),
-    Yes(Flock<OwnedFd>),
+    Yes(Lock<OwnedFd>),
 }
 
 /// The folder of one container.
@@ -167,7 +168,7 @@ impl Folder {
         };
         let deadline = Instant::now() + LOCK_WAIT;
         let lock = loop {
-            match Flock::lock(fd, FlockArg::LockExclusiveNonblock) {
+            match Lock::take(fd, Wait::Never) {
                 Ok(lock) => break lock,
                 Err((unlocked, Errno::EAGAIN | Errno::EINTR)) if Instant::now() < deadline => fd = unlocked,
                 Err((_, Errno::EAGAIN)) => {
@@ -195,7 +196,7 @@ impl Folder {
     pub fn unlock(self) -> Result<Folder> {
         let fd = match self.fd {
             Locked::No(fd) => fd,
-            Locked::Yes(lock) => lock.unlock().map_err(|(_, errno)| Error::sys("flock(LOCK_UN)", errno))?,
+            Locked::Yes(lock) => lock.unlock().call(|| "flock(LOCK_UN)")?,
         };
         Ok(Folder { path: self.path, fd: Locked::No(fd) })
     }

@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::CString;
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
 
@@ -93,15 +94,31 @@ pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
     }
 }
 
-/// KERNEL(5.9), KERNEL(5.11) for the flag: without `close_range` every number that can be open is tried.
+/// KERNEL(5.9), KERNEL(5.11) for the flag: without `close_range` those that procfs tells of, or, where none is in sight,
+/// every number that can be open.
 fn one_by_one(first: u32, last: u32, act: impl Fn(i32) -> i32) {
     /// No kernel has more than this unless its administrator says so (`fs.nr_open`).
     const MOST: u32 = 1 << 20;
-    let last = last.min(MOST);
-    for fd in first..=last {
+    let open = open_descriptors().unwrap_or_else(|| (0..=MOST.cast_signed()).collect());
+    for fd in open.into_iter().filter(|fd| (first..=last).contains(&fd.cast_unsigned())) {
         // One that is not open is fine.
-        act(fd.cast_signed());
+        act(fd);
     }
+}
+
+/// The descriptors of this process; `None` without a real procfs, which in a container's root may be anything.
+fn open_descriptors() -> Option<Vec<i32>> {
+    use nix::fcntl::OFlag;
+    use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut folder = nix::dir::Dir::open("/proc/self/fd", flags, nix::sys::stat::Mode::empty()).ok()?;
+    if fstatfs(&folder).ok()?.filesystem_type() != PROC_SUPER_MAGIC {
+        return None;
+    }
+    let own = folder.as_raw_fd();
+    let entries = folder.iter().flatten();
+    let numbers = entries.filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
+    Some(numbers.filter(|fd| *fd != own).collect())
 }
 
 /// Closes all descriptors from `first` on but those in `keep`. For a child that never drops what its copy of
@@ -161,7 +178,6 @@ pub fn join_session_keyring(name: &str) -> Result<()> {
 /// The call's.
 pub fn loopback_up() -> Result<()> {
     use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-    use std::os::fd::AsRawFd;
     let call = |name: &'static str| move |errno| Error::sys(name, errno);
     let socket = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)
         .map_err(call("socket(AF_INET)"))?;
@@ -210,4 +226,21 @@ pub fn no_new_privileges() -> Result<(), Errno> {
 pub fn set_groups(groups: &[u32]) -> Result<(), Errno> {
     // SAFETY: the pointer is valid for the length that is given.
     Errno::result(unsafe { libc::setgroups(groups.len(), groups.as_ptr()) }).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_are_found_where_no_range_can_be_closed() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(open_descriptors().unwrap().contains(&file.as_raw_fd()));
+        let seen = std::cell::RefCell::new(Vec::new());
+        one_by_one(3, u32::MAX, |fd| {
+            seen.borrow_mut().push(fd);
+            0
+        });
+        assert!(seen.borrow().contains(&file.as_raw_fd()) && !seen.borrow().contains(&2));
+    }
 }

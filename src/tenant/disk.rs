@@ -13,10 +13,11 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 use nix::mount::MsFlags;
 
 use crate::error::{Call, Error, Kind, Result};
+use crate::sys::lock::{Lock, Wait};
 use crate::sys::loop_device::{self, Access, LoopDevice};
 use crate::sys::{mount, namespace};
 use crate::tenant::aside;
@@ -120,7 +121,7 @@ fn attach(image: &Path) -> Result<LoopDevice> {
     let mut file = file.call(|| format!("open({image:?})"))?;
     let end = Instant::now() + PATIENCE;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match Lock::take(file, Wait::Never) {
             Ok(locked) => {
                 let device = loop_device::attach(&locked, Access::ReadWrite);
                 // The kernel's own reference keeps the lock; unlocking here would take it away.

@@ -8,17 +8,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 
 use crate::error::{Call, Error, Kind, Result};
-use crate::sys::time;
+use crate::sys::{lock, time};
 
 /// How long a verb waits for another.
 pub const WAIT: Duration = Duration::from_secs(30);
 
 /// Held as long as it lives.
 #[derive(Debug)]
-pub struct Lock(Flock<File>);
+pub struct Lock(lock::Lock<File>);
 
 /// Takes the lock of the folder `folder`, for `verb`.
 ///
@@ -33,7 +33,7 @@ pub fn take(folder: &Path, verb: &str, wait: Duration) -> Result<Lock> {
     };
     let mut file = open(&path).map_err(gone)?;
     loop {
-        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        match lock::Lock::take(file, lock::Wait::Never) {
             Ok(held) => {
                 let ours = held.metadata().call(|| format!("fstat({path:?})"))?.ino();
                 if std::fs::metadata(&path).is_ok_and(|found| found.ino() == ours) {
@@ -57,7 +57,7 @@ fn open(path: &Path) -> Result<File> {
     options.custom_flags(OFlag::O_NOFOLLOW.bits()).open(path).call(|| format!("open({path:?})"))
 }
 
-fn tell(mut held: Flock<File>, verb: &str) -> Result<Lock> {
+fn tell(mut held: lock::Lock<File>, verb: &str) -> Result<Lock> {
     let text =
         format!("'isolate tenant {verb}', pid {}, since {}", std::process::id(), time::rfc3339(time::now()));
     // For people only: a lock without these words holds as well, on a full disk for instance.

@@ -9,12 +9,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::error::{Call, Error, Kind, Result};
 use crate::log;
+use crate::sys::lock::{Lock, Wait};
 use crate::sys::time;
 use crate::tenant::config::Mode;
 use crate::tenant::estate::{Estate, names_in, read_limited, write_whole};
@@ -145,7 +145,7 @@ fn find_init(rootfs: &Rootfs, binds: &[String]) -> Option<Init> {
 struct Unfinished<'a> {
     path: PathBuf,
     estate: &'a Estate,
-    lock: Option<Flock<File>>,
+    lock: Option<Lock<File>>,
 }
 
 impl<'a> Unfinished<'a> {
@@ -153,7 +153,7 @@ impl<'a> Unfinished<'a> {
         let path = estate.templates().join(format!("{UNFINISHED}{}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o700).create(&path).call(|| format!("mkdir({path:?})"))?;
         let file = File::open(&path).call(|| format!("open({path:?})"))?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        let lock = Lock::take(file, Wait::Never);
         let lock = lock.map_err(|(_, errno)| Error::sys(format!("flock({path:?})"), errno))?;
         Ok(Unfinished { path, estate, lock: Some(lock) })
     }
@@ -187,8 +187,7 @@ fn sweep(estate: &Estate) {
         if !entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes()) {
             continue;
         }
-        let lock =
-            File::open(entry.path()).ok().map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
+        let lock = File::open(entry.path()).ok().map(|file| Lock::take(file, Wait::Never));
         if let Some(Ok(_lock)) = lock
             && let Err(error) = remove_tree(&entry.path(), &of_caller(&estate.host))
         {

@@ -114,11 +114,9 @@ fn new_host_keys(root: &mut Rootfs) -> Result<()> {
 
 fn generate(kind: &str) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
     // The root is written to through a descriptor only: the key is made elsewhere, in memory.
-    let folder = Path::new("/dev/shm").join(format!(".isolate-key-{}", std::process::id()));
-    std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
-        .create(&folder)
-        .call(|| format!("mkdir({folder:?})"))?;
-    let key = folder.join("key");
+    let name = tempfile::Builder::new().prefix(".isolate-key-").tempdir_in("/dev/shm");
+    let folder = name.call(|| "mkdir(\"/dev/shm/.isolate-key-…\")")?;
+    let key = folder.path().join("key");
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-N", "", "-C", "", "-t", kind, "-f"]).arg(&key);
     let made = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -129,6 +127,6 @@ fn generate(kind: &str) -> Result<Option<(Vec<u8>, Vec<u8>)>> {
         }
         _ => Ok(None),
     };
-    std::fs::remove_dir_all(&folder).call(|| format!("rmdir({folder:?})"))?;
+    folder.close().call(|| "rmdir(\"/dev/shm/.isolate-key-…\")")?;
     keys
 }

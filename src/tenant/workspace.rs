@@ -11,12 +11,13 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use nix::fcntl::OFlag;
 
 use crate::error::{Call, Error, Explain, Result};
 use crate::host::Host;
 use crate::ids::ContainerId;
 use crate::log;
+use crate::sys::lock::{Lock, Wait};
 use crate::tenant::ids::{self, IdMaps, SLOTS};
 use crate::tenant::remove;
 use crate::tenant::rootfs::Owners;
@@ -34,7 +35,7 @@ pub struct Workspace {
     id: ContainerId,
     maps: IdMaps,
     owners: Owners,
-    lock: Option<Flock<File>>,
+    lock: Option<Lock<File>>,
 }
 
 impl Workspace {
@@ -66,7 +67,7 @@ impl Workspace {
         let id = ContainerId::new(name)?;
         let mut workspace = Workspace { place, path, id, maps, owners, lock: None };
         let file = open_directory(&workspace.path)?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+        let lock = Lock::take(file, Wait::Never);
         workspace.lock =
             Some(lock.map_err(|(_, errno)| Error::sys(format!("flock({:?})", workspace.path), errno))?);
         workspace.let_root_inside_in()?;
@@ -145,7 +146,7 @@ fn open_directory(path: &Path) -> Result<File> {
 }
 
 /// Makes the place and holds it: claims and sweeps come one after the other.
-fn lock_place(place: &Path, host: &Host) -> Result<Flock<File>> {
+fn lock_place(place: &Path, host: &Host) -> Result<Lock<File>> {
     let mode = if host.privileged { 0o711 } else { 0o700 };
     for _ in 0..100 {
         match DirBuilder::new().mode(mode).recursive(true).create(place) {
@@ -155,7 +156,7 @@ fn lock_place(place: &Path, host: &Host) -> Result<Flock<File>> {
         }
         let Ok(file) = open_directory(place) else { continue };
         check_owner(place, &file, host)?;
-        let lock = Flock::lock(file, FlockArg::LockExclusive);
+        let lock = Lock::take(file, Wait::ForEver);
         let lock = lock.map_err(|(_, errno)| Error::sys(format!("flock({place:?})"), errno))?;
         // Or while we waited.
         let ours = lock.metadata().call(|| format!("fstat({place:?})"))?.ino();
@@ -195,7 +196,7 @@ fn sweep(place: &Path, host: &Host, end: &EndContainer<'_>) {
 }
 
 fn sweep_one(path: &Path, slot: u32, host: &Host, end: &EndContainer<'_>) -> Result<()> {
-    let _lock = match Flock::lock(open_directory(path)?, FlockArg::LockExclusiveNonblock) {
+    let _lock = match Lock::take(open_directory(path)?, Wait::Never) {
         Ok(lock) => lock,
         Err((_, Errno::EWOULDBLOCK)) => return Ok(()),
         Err((_, errno)) => return Err(Error::sys(format!("flock({path:?})"), errno)),
