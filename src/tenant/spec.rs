@@ -250,11 +250,13 @@ fn sysfs(net: Net) -> Value {
 fn linux(settings: &Settings, prepared: &Prepared, resources: serde_json::Map<String, Value>) -> Value {
     let mut namespaces = vec!["user", "pid", "mount", "ipc", "uts", "cgroup"];
     let mut linux = serde_json::Map::new();
+    let mut sysctl = own_bounds();
     if settings.net == Net::None {
         namespaces.push("network");
         // Lets ping work without CAP_NET_RAW, as podman does.
-        linux.insert("sysctl".into(), json!({"net.ipv4.ping_group_range": "0 0"}));
+        sysctl.insert("net.ipv4.ping_group_range".into(), json!("0 0"));
     }
+    linux.insert("sysctl".into(), Value::Object(sysctl));
     let namespaces: Vec<Value> = namespaces.into_iter().map(|kind| json!({"type": kind})).collect();
     linux.insert("namespaces".into(), json!(namespaces));
     linux.insert("uidMappings".into(), mappings(&prepared.ids.uids));
@@ -269,6 +271,13 @@ fn linux(settings: &Settings, prepared: &Prepared, resources: serde_json::Map<St
         linux.insert("cgroupsPath".into(), json!(path));
     }
     Value::Object(linux)
+}
+
+/// What the kernel counts for a user namespace, and for whoever made it too, so that one system would use up what all
+/// have together: by default there are 128 inotify instances. And no user namespaces inside, should a call get past the filter.
+fn own_bounds() -> serde_json::Map<String, Value> {
+    let bounds = [("user.max_inotify_instances", "32"), ("user.max_user_namespaces", "0")];
+    bounds.into_iter().map(|(name, value)| (name.to_owned(), json!(value))).collect()
 }
 
 pub(super) fn mappings(ranges: &[ids::Range]) -> Value {

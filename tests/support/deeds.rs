@@ -1,0 +1,241 @@
+//! What the attacker does to show what a weak config gives it (`isolate lint`), and what the host prepares for that.
+//! Each says `gained` on standard output when it worked, else why not.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::exit;
+
+use nix::errno::Errno;
+
+/// Does `deed` to `word`.
+pub fn act(deed: &str, word: &str) {
+    if deed == "storm" {
+        storm(word);
+    }
+    let done = match deed {
+        "who" => who(),
+        "leave-root" => leave_root(word),
+        "open-by-handle" => open_by_handle(word),
+        "read-shared-memory" => read_shared_memory(word),
+        "measure-all" => measure_all(),
+        "set-clock" => set_clock(),
+        "connect" => UnixStream::connect(word).map(drop).map_err(|error| error.to_string()),
+        _ => exit(64),
+    };
+    match done {
+        Ok(()) => println!("gained"),
+        Err(why) => println!("{deed}: {why}"),
+    }
+}
+
+fn errno() -> String {
+    Errno::last().to_string()
+}
+
+/// Whether it is root by its effective id.
+fn who() -> Result<(), String> {
+    let uid = nix::unistd::geteuid();
+    if uid.is_root() { Ok(()) } else { Err(uid.to_string()) }
+}
+
+/// A second chroot leaves the working folder outside of the new root; from there `..` leads to the real one.
+fn leave_root(target: &str) -> Result<(), String> {
+    std::fs::create_dir_all("/tmp/inner").map_err(|error| error.to_string())?;
+    nix::unistd::chroot("/tmp/inner").map_err(|errno| errno.to_string())?;
+    for _ in 0..64 {
+        nix::unistd::chdir("..").map_err(|errno| errno.to_string())?;
+    }
+    nix::unistd::chroot(".").map_err(|errno| errno.to_string())?;
+    std::fs::read(target).map(drop).map_err(|error| error.to_string())
+}
+
+const HANDLE: usize = 128;
+
+#[repr(C)]
+struct Handle {
+    bytes: u32,
+    kind: i32,
+    data: [u8; HANDLE],
+}
+
+/// The handle of a file, as `KIND:HEX`: what an attacker guesses, since they are numbers of inodes. `None` where the file
+/// system has none.
+pub fn handle_of(path: &Path) -> Option<String> {
+    let path = CString::new(path.to_str().unwrap()).unwrap();
+    let mut handle = Handle { bytes: HANDLE as u32, kind: 0, data: [0; HANDLE] };
+    let mut mount = 0;
+    // SAFETY: the path is NUL-terminated, and the handle says how much room it has.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_name_to_handle_at,
+            libc::AT_FDCWD,
+            path.as_ptr(),
+            &raw mut handle,
+            &raw mut mount,
+            0,
+        )
+    };
+    let hex: String =
+        handle.data.iter().take(handle.bytes as usize).map(|byte| format!("{byte:02x}")).collect();
+    (result == 0).then(|| format!("{}:{hex}", handle.kind))
+}
+
+/// Opens a file by its handle through the root's own file system (the "shocker" exploit), and reads it.
+fn open_by_handle(text: &str) -> Result<(), String> {
+    use std::io::Read;
+    use std::os::fd::{AsRawFd, FromRawFd};
+    let (kind, hex) = text.split_once(':').ok_or("no handle")?;
+    let mut handle = Handle { bytes: (hex.len() / 2) as u32, kind: kind.parse().unwrap(), data: [0; HANDLE] };
+    for at in 0..hex.len() / 2 {
+        handle.data[at] = u8::from_str_radix(&hex[at * 2..at * 2 + 2], 16).unwrap();
+    }
+    let root = std::fs::File::open("/").map_err(|error| error.to_string())?;
+    // SAFETY: the handle says how long it is, and outlives the call.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_open_by_handle_at, root.as_raw_fd(), &raw mut handle, libc::O_RDONLY)
+    };
+    if fd < 0 {
+        return Err(errno());
+    }
+    let mut text = String::new();
+    // SAFETY: the kernel has just made this descriptor, and nobody else has it.
+    let mut file = unsafe { std::fs::File::from_raw_fd(fd as i32) };
+    file.read_to_string(&mut text).map_err(|error| error.to_string())?;
+    if text.contains("secret") { Ok(()) } else { Err("another file".to_owned()) }
+}
+
+const SHARED: usize = 4096;
+
+/// A segment of System V shared memory with a secret in it, removed with this.
+pub struct SharedMemory(pub i32);
+
+impl SharedMemory {
+    /// Makes it.
+    pub fn new() -> SharedMemory {
+        // SAFETY: the call takes numbers.
+        let id = unsafe { libc::shmget(libc::IPC_PRIVATE, SHARED, 0o600 | libc::IPC_CREAT) };
+        assert!(id >= 0, "shmget: {}", errno());
+        let memory = attach(id).unwrap();
+        // SAFETY: the segment is that long, and attached.
+        unsafe { std::ptr::copy_nonoverlapping(c"secret".as_ptr().cast(), memory, 7) };
+        SharedMemory(id)
+    }
+}
+
+impl Drop for SharedMemory {
+    fn drop(&mut self) {
+        // SAFETY: no structure is read or written by IPC_RMID.
+        unsafe { libc::shmctl(self.0, libc::IPC_RMID, std::ptr::null_mut()) };
+    }
+}
+
+fn attach(id: i32) -> Result<*mut u8, String> {
+    // SAFETY: the kernel chooses the place.
+    let memory = unsafe { libc::shmat(id, std::ptr::null(), 0) };
+    if memory as isize == -1 { Err(errno()) } else { Ok(memory.cast()) }
+}
+
+fn read_shared_memory(id: &str) -> Result<(), String> {
+    let memory = attach(id.parse().unwrap())?;
+    // SAFETY: the segment is longer than this, and attached.
+    let seen = unsafe { std::slice::from_raw_parts(memory, 6) };
+    if seen == b"secret" { Ok(()) } else { Err("another segment".to_owned()) }
+}
+
+/// A counter on everything that a CPU runs, the kernel included.
+fn measure_all() -> Result<(), String> {
+    // The start of struct perf_event_attr: type PERF_TYPE_SOFTWARE, its size, PERF_COUNT_SW_CPU_CLOCK.
+    let mut attributes = [0u32; 16];
+    attributes[0] = 1;
+    attributes[1] = 64;
+    // SAFETY: the structure is as long as it says.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), -1i64, 0i64, -1i64, 0i64) };
+    if fd >= 0 { Ok(()) } else { Err(errno()) }
+}
+
+/// Asks for a change that the kernel refuses as nonsense, if it does not refuse to listen.
+fn set_clock() -> Result<(), String> {
+    // SAFETY: all zeroes are a valid value.
+    let mut change: libc::timex = unsafe { std::mem::zeroed() };
+    change.modes = libc::ADJ_TICK;
+    // SAFETY: the structure outlives the call.
+    unsafe { libc::adjtimex(&raw mut change) };
+    if Errno::last() == Errno::EINVAL { Ok(()) } else { Err(errno()) }
+}
+
+/// Takes as much of something as it gets, says `ready`, how much, and why no more, and keeps it.
+fn storm(what: &str) -> ! {
+    let mut count = 0;
+    let why = match what {
+        "inodes" => until_refused(&mut count, |number| {
+            std::fs::File::create(format!("/dev/shm/{number}")).map(drop).map_err(|error| error.to_string())
+        }),
+        "descriptors" => {
+            let _ = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE).and_then(
+                |(_, hard)| {
+                    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE, hard, hard)
+                },
+            );
+            until_refused(&mut count, |_| {
+                std::fs::File::open("/dev/null").map(std::mem::forget).map_err(|error| error.to_string())
+            })
+        }
+        "inotify" => until_refused(&mut count, |_| watch()),
+        "keys" => until_refused(&mut count, |number| {
+            let name = CString::new(number.to_string()).unwrap();
+            let kind = c"user".as_ptr();
+            // SAFETY: strings with a NUL at their end, and one byte of payload.
+            let key =
+                unsafe { libc::syscall(libc::SYS_add_key, kind, name.as_ptr(), name.as_ptr(), 1i64, -3i64) };
+            if key < 0 { Err(errno()) } else { Ok(()) }
+        }),
+        "signals" => {
+            println!("ready");
+            loop {
+                for signal in [libc::SIGUSR1, libc::SIGCONT, libc::SIGKILL, libc::SIGRTMAX()] {
+                    // SAFETY: numbers. To all but itself and the first process, which is itself.
+                    unsafe { libc::kill(-1, signal) };
+                }
+            }
+        }
+        "calls" => {
+            println!("ready");
+            loop {
+                // SAFETY: numbers alone.
+                unsafe { libc::syscall(libc::SYS_getppid) };
+                let _ = std::fs::metadata("/proc/self/status");
+            }
+        }
+        _ => exit(64),
+    };
+    println!("ready {count} {why}");
+    loop {
+        nix::unistd::pause();
+    }
+}
+
+fn until_refused(count: &mut usize, mut take: impl FnMut(usize) -> Result<(), String>) -> String {
+    loop {
+        if let Err(why) = take(*count) {
+            return why;
+        }
+        *count += 1;
+    }
+}
+
+fn watch() -> Result<(), String> {
+    // SAFETY: the call takes a number.
+    if unsafe { libc::inotify_init1(libc::IN_CLOEXEC) } < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// Whether this process gets an inotify instance.
+pub fn can_watch() -> bool {
+    // SAFETY: the call takes a number.
+    let fd = unsafe { libc::inotify_init1(libc::IN_CLOEXEC) };
+    // SAFETY: nobody else has it.
+    unsafe { libc::close(fd) };
+    fd >= 0
+}
