@@ -17,6 +17,8 @@ pub mod apply;
 
 pub mod store;
 
+pub mod lint;
+
 pub mod plan;
 
 pub mod cgroup;

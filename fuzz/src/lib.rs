@@ -67,6 +67,7 @@ pub fn plan(bytes: &[u8], host: &Host) {
         env: Vec::new(),
         notify: None,
         cgroups: true,
+        cgroup_parent: None,
     };
     let made = plan::compile(&config.spec, Path::new("/bundle"), &options, host);
     if let Ok(plan) = made {

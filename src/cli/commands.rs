@@ -3,8 +3,8 @@
 use clap::{ArgMatches, Command};
 
 use super::{
-    completion, create, delete, events, exec, features, global, help, kill, list, man, mounts, pause, plan,
-    ps, resume, run, spec, start, state, stats, tenant, try_, update,
+    completion, create, delete, events, exec, features, global, help, kill, lint, list, man, mounts, pause,
+    plan, ps, resume, run, spec, start, state, stats, tenant, try_, update,
 };
 use crate::container::Runtime;
 use crate::error::Result;
@@ -52,6 +52,7 @@ pub const COMMANDS: &[Entry] = &[
     entry!("try", try_),
     entry!("tenant", tenant),
     entry!("plan", plan),
+    entry!("lint", lint),
     entry!("spec", spec),
     entry!("features", features),
     entry!("completion", completion),

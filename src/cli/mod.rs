@@ -25,6 +25,7 @@ mod features;
 mod global;
 mod help;
 mod kill;
+mod lint;
 mod list;
 mod man;
 mod mounts;

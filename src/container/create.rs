@@ -330,7 +330,7 @@ pub(super) fn kept_descriptors(preserve: u32) -> Result<(u32, Vec<String>)> {
     Ok((u32::try_from(FIRST).unwrap_or(3) + kept.count, kept.env))
 }
 
-fn read_config(config: Option<&Path>, bundle: &Path) -> Result<Vec<u8>> {
+pub(super) fn read_config(config: Option<&Path>, bundle: &Path) -> Result<Vec<u8>> {
     let path = config.map_or_else(|| bundle.join("config.json"), Path::to_path_buf);
     let hint = || "name a folder with a config.json by --bundle ('isolate spec' makes one)";
     read_limited(&path).at(|| path.display().to_string()).hint(hint)

@@ -15,12 +15,13 @@ tests![
 
 /// Each layer and the ones it may use, from the user's side down to the kernel's; a longer path names the
 /// one part of a layer whose values, not acts, are used. All may use what [`EVERYWHERE`] lists.
-const LAYERS: [(&str, &[&str]); 10] = [
-    ("cli", &["tenant", "container", "apply", "plan", "store", "host", "cgroup", "oci", "sys"]),
+const LAYERS: [(&str, &[&str]); 11] = [
+    ("cli", &["tenant", "container", "apply", "lint", "plan", "store", "host", "cgroup", "oci", "sys"]),
     ("tenant", &["container", "plan", "host", "store", "oci", "sys", "cgroup", "apply::idmaps"]),
-    ("container", &["apply", "plan", "store", "host", "oci", "cgroup", "sys"]),
+    ("container", &["apply", "lint", "plan", "store", "host", "oci", "cgroup", "sys"]),
     ("apply", &["plan", "store", "host", "oci", "cgroup", "sys"]),
     ("store", &["plan", "oci", "sys", "cgroup::SavedGroup"]),
+    ("lint", &["plan::seccomp", "oci", "sys::syscalls"]),
     (
         "plan",
         &[
@@ -43,7 +44,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 
 const EVERYWHERE: [&str; 4] = ["error", "ids", "log", "sys::time"];
 
-const PURE: [&str; 2] = ["oci", "plan"];
+const PURE: [&str; 3] = ["lint", "oci", "plan"];
 
 fn source() -> PathBuf {
     repository("src")

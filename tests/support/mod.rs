@@ -10,6 +10,7 @@ pub mod child;
 pub mod config;
 pub mod console;
 pub mod container;
+pub mod deeds;
 pub mod estate;
 pub mod flip;
 pub mod guard;
@@ -20,6 +21,7 @@ pub mod runner;
 pub mod session;
 pub mod tracer;
 pub mod vanish;
+pub mod weakness;
 
 pub use bundle::Bundle;
 pub use child::{Output, Run};

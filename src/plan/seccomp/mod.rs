@@ -30,7 +30,6 @@ mod listener;
 mod profile;
 mod verdicts;
 
-#[cfg(any(test, fuzzing))]
 pub mod interpret;
 #[cfg(any(test, fuzzing))]
 pub mod plainly;

@@ -38,13 +38,13 @@ fn call(abi: Abi, name: &str, args: [u64; 6]) -> Data {
 fn asked<const N: usize>(profile: &LinuxSeccomp, abi: Abi, name: &str, first: [u64; N]) -> u32 {
     let mut args = [0; 6];
     args[..N].copy_from_slice(&first);
-    run(&compile(profile).unwrap().program, &call(abi, name, args)).0
+    run(&compile(profile).unwrap().program, &call(abi, name, args)).unwrap().0
 }
 
 #[test]
 fn podmans_profile_takes_few_instructions_and_short_paths() {
     let filter = compile(&config(serde_json::from_str(PODMAN).unwrap())).unwrap();
-    let steps = |arch, number| run(&filter.program, &Data { arch, number, args: [0; 6] }).1;
+    let steps = |arch, number| run(&filter.program, &Data { arch, number, args: [0; 6] }).unwrap().1;
     let longest = (0..512).map(|number| steps(AUDIT_ARCH_X86_64, number)).max().unwrap();
     println!("{} instructions, at most {longest} a native call", filter.program.len());
     assert_eq!(filter.program.len(), 306);
@@ -78,7 +78,7 @@ fn an_architecture_that_is_not_named_kills() {
     assert_eq!(asked(&all, Abi::X86, "read", []), ALLOW);
     assert_eq!(asked(&all, Abi::X32, "read", []), ALLOW);
     let skipped = Data { arch: AUDIT_ARCH_X86_64, number: u32::MAX, args: [0; 6] };
-    assert_eq!(run(&compile(&native).unwrap().program, &skipped).0, ALLOW);
+    assert_eq!(run(&compile(&native).unwrap().program, &skipped).unwrap().0, ALLOW);
 }
 
 #[test]
@@ -327,7 +327,7 @@ fn random_profiles_compile_to_what_their_rules_say() {
         let filter = compile(&profile).unwrap();
         for _ in 0..60 {
             let data = random.data();
-            let (action, _) = run(&filter.program, &data);
+            let (action, _) = run(&filter.program, &data).unwrap();
             assert_eq!(action, plainly(&profile, &data), "round {round}: {data:x?}\n{json:#}");
         }
     }
@@ -348,7 +348,11 @@ fn long_programs_jump_where_their_rules_say() {
         assert!(filter.program.len() > 255, "{}", filter.program.len());
         for _ in 0..200 {
             let data = random.data();
-            assert_eq!(run(&filter.program, &data).0, plainly(&profile, &data), "{data:x?} {names:?}");
+            assert_eq!(
+                run(&filter.program, &data).unwrap().0,
+                plainly(&profile, &data),
+                "{data:x?} {names:?}"
+            );
         }
     }
 }
