@@ -345,7 +345,7 @@ mod tests {
     fn the_hosts_network_is_only_joined_when_asked_for() {
         let spec = compiled(&Settings { net: Net::Host, ..Settings::default() });
         assert!(!spec["linux"]["namespaces"].to_string().contains("network"));
-        assert!(spec["linux"]["sysctl"].is_null());
+        assert!(spec["linux"]["sysctl"]["net.ipv4.ping_group_range"].is_null());
         let sys =
             spec["mounts"].as_array().unwrap().iter().find(|mount| mount["destination"] == "/sys").unwrap();
         assert_eq!(sys["type"], "bind");
