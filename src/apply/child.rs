@@ -175,6 +175,8 @@ impl<'a> Child<'a> {
             Step::Affinity { cpus } => placement::set_cpus(cpus),
             Step::MemoryPolicy { name, mode, nodes } => placement::set_memory_policy(name, *mode, nodes),
             Step::Scheduler(wanted) => process::set_scheduler(wanted),
+            Step::OwnCore => process::own_core(),
+            Step::Landlock => process::keep_to_root(),
             Step::IoPriority { value } => {
                 attributes::set_io_priority(*value).call(|| format!("ioprio_set({value:#x})"))
             }

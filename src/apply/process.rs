@@ -282,6 +282,20 @@ pub(super) fn set_capabilities(wanted: &CapabilitySets) -> Result<()> {
     capabilities::raise_ambient(within(&wanted.ambient))
 }
 
+/// Without `noNewPrivileges` the kernel wants CAP_SYS_ADMIN for this.
+pub(super) fn keep_to_root() -> Result<()> {
+    raise_all()?;
+    crate::sys::landlock::keep_below("/")
+}
+
+/// A core of its own is asked of kernels that have it; others, and processors with one thread a core, need none.
+pub(super) fn own_core() -> Result<()> {
+    match attributes::own_core() {
+        Ok(()) | Err(Errno::EINVAL | Errno::ENODEV | Errno::ENOSYS) => Ok(()),
+        Err(errno) => Err(Error::sys("prctl(PR_SCHED_CORE_CREATE)", errno)),
+    }
+}
+
 /// Scheduling of the program.
 pub(super) fn set_scheduler(wanted: &Scheduler) -> Result<()> {
     let attr = attributes::SchedAttr {

@@ -15,11 +15,25 @@ pub const PIDFD_RECEIVER: &str = "run.oci.pidfd_receiver";
 /// The same as `linux.seccomp.listenerPath`.
 pub const SECCOMP_RECEIVER: &str = "run.oci.seccomp.receiver";
 
+/// `root`: the init and what it starts keep to the files below the root, by Landlock. Programs of `exec` do not: they
+/// could not signal those of the init.
+pub const LANDLOCK: &str = "org.isolate.landlock";
+/// `own`: a core-scheduling cookie of the container's own.
+pub const CORE_SCHEDULING: &str = "org.isolate.core-scheduling";
+
 /// How the names of those begin that become properties of a systemd unit.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 
 /// All of them, sorted.
-pub const ALL: [&str; 5] = [SYSTEMD_PROPERTY, KEEP_GROUPS, MOUNT_CONTEXT, PIDFD_RECEIVER, SECCOMP_RECEIVER];
+pub const ALL: [&str; 7] = [
+    CORE_SCHEDULING,
+    LANDLOCK,
+    SYSTEMD_PROPERTY,
+    KEEP_GROUPS,
+    MOUNT_CONTEXT,
+    PIDFD_RECEIVER,
+    SECCOMP_RECEIVER,
+];
 
 /// The value of one of them; an empty one is none.
 pub fn value<'a>(spec: &'a Spec, key: &str) -> Option<&'a str> {
@@ -40,6 +54,20 @@ pub fn keeps_groups(spec: &Spec, named: &[u32]) -> Result<bool> {
         .at(format!("annotations[{KEEP_GROUPS:?}]")));
     }
     Ok(keeps)
+}
+
+/// Whether an annotation that knows one word only has it.
+///
+/// # Errors
+/// When it has another.
+pub fn says(spec: &Spec, key: &str, word: &str) -> Result<bool> {
+    match value(spec, key) {
+        None => Ok(false),
+        Some(value) if value == word => Ok(true),
+        Some(other) => {
+            Err(Error::new(format!("{other:?} is not {word:?}")).at(format!("annotations[{key:?}]")))
+        }
+    }
 }
 
 /// The option by which a filesystem gets its label.

@@ -188,6 +188,7 @@ pub fn compile_exec(
         wait: false,
         env: &options.env,
         limits,
+        walls: process::walls(spec, process::Whose::Exec)?,
     };
     process::plan_last(&mut plan, process_, around)?;
     plan.steps.sort_by_key(|planned| planned.stage);
@@ -458,6 +459,7 @@ fn plan_program(
         wait: options.start == Start::OnCommand,
         env: &options.env,
         limits,
+        walls: process::walls(spec, process::Whose::Init)?,
     };
     process::plan_last(plan, process, around)
 }

@@ -203,6 +203,10 @@ impl fmt::Display for Step {
                 write!(f, "memory policy {name} nodes {:?}", number_list::show(nodes))
             }
             Step::Scheduler(scheduler) => write!(f, "{scheduler}"),
+            Step::OwnCore => write!(f, "share no core with others, where the kernel can do that"),
+            Step::Landlock => {
+                write!(f, "keep to the files of the root, by Landlock as far as the kernel has it")
+            }
             Step::IoPriority { value } => {
                 write!(f, "I/O priority class {} level {}", value >> 13, value & 0x1fff)
             }

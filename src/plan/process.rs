@@ -35,6 +35,8 @@ pub struct Around<'a> {
     pub env: &'a [String],
     /// When limits are set ([`limits_stage`]).
     pub limits: Stage,
+    /// What annotations ask for, in order.
+    pub walls: Vec<(String, Step)>,
 }
 
 /// Plans the limits. In a user namespace the runtime sets them from outside: a raised hard limit needs a
@@ -46,6 +48,31 @@ pub fn plan_limits(plan: &mut Plan, process: &Process, place: &str, stage: Stage
         let step = Step::Rlimit { name: name.to_owned(), resource, soft: limit.soft(), hard: limit.hard() };
         plan.push(stage, format!("{place}.rlimits[{index}]"), step);
     }
+}
+
+/// Which program of a container it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// The container's own.
+    Init,
+    /// One of `exec`.
+    Exec,
+}
+
+/// The walls that annotations ask for.
+///
+/// # Errors
+/// When one of them has a word that it does not know.
+pub fn walls(spec: &oci_spec::runtime::Spec, whose: Whose) -> Result<Vec<(String, Step)>> {
+    use super::annotations::{CORE_SCHEDULING, LANDLOCK, says};
+    let mut walls = Vec::new();
+    if says(spec, CORE_SCHEDULING, "own")? {
+        walls.push((format!("annotations[{CORE_SCHEDULING:?}]"), Step::OwnCore));
+    }
+    if says(spec, LANDLOCK, "root")? && whose == Whose::Init {
+        walls.push((format!("annotations[{LANDLOCK:?}]"), Step::Landlock));
+    }
+    Ok(walls)
 }
 
 /// What an init without a program is while it waits: root of its namespaces, with no rights.
@@ -110,6 +137,9 @@ pub fn plan_last(plan: &mut Plan, process: &Process, around: Around<'_>) -> Resu
     if !around.hooks.is_empty() {
         let step = Step::Hooks { kind: HookKind::StartContainer, hooks: around.hooks };
         plan.push(Stage::Last, "hooks.startContainer", step);
+    }
+    for (why, step) in around.walls {
+        plan.push(Stage::Last, why, step);
     }
     let drop = Step::Capabilities(sets);
     match around.seccomp.filter(|_| around.listener.is_none()) {

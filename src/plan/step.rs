@@ -462,6 +462,10 @@ pub enum Step {
     },
     /// sched_setattr(2).
     Scheduler(Scheduler),
+    /// A core-scheduling cookie of its own. Rule: nothing where the kernel or the processor has none.
+    OwnCore,
+    /// Landlock: files below the root alone, and no mounts. Rule: as far as the kernel knows it.
+    Landlock,
     /// ioprio_set(2).
     IoPriority {
         /// Class and level as the call takes them.

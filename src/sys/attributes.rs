@@ -219,6 +219,18 @@ pub fn no_new_privileges() -> Result<(), Errno> {
     Errno::result(unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) }).map(drop)
 }
 
+/// Lets the calling process, and what it starts, share a core only with itself (prctl(2), PR_SCHED_CORE_CREATE).
+/// KERNEL(5.14), built with CONFIG_SCHED_CORE.
+///
+/// # Errors
+/// The errno; EINVAL or ENODEV where the kernel or the processor has nothing of the kind.
+pub fn own_core() -> Result<(), Errno> {
+    const THREAD_GROUP: libc::c_ulong = 1;
+    // SAFETY: the call takes numbers.
+    let result = unsafe { libc::prctl(libc::PR_SCHED_CORE, libc::PR_SCHED_CORE_CREATE, 0, THREAD_GROUP, 0) };
+    Errno::result(result).map(drop)
+}
+
 /// The exact list of supplementary groups.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ pub mod ebpf;
 pub mod entry;
 pub mod executable;
 pub mod file;
+pub mod landlock;
 pub mod lock;
 pub mod loop_device;
 pub mod mount;

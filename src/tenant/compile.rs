@@ -11,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
+use crate::plan::annotations;
 use crate::tenant::config::{Config, Mode};
 use crate::tenant::ids::IdMaps;
 use crate::tenant::limits::{self, Cgroups};
@@ -96,7 +97,7 @@ pub fn compile(config: &Config, facts: &Facts<'_>, host: &Host) -> Result<Spec> 
         "process": process(config, facts, &settings, &prepared),
         "mounts": mounts(config, facts, &settings, &prepared, &resources),
         "linux": linux(config, facts, settings.net, resources),
-        "annotations": {"org.isolate.tenant": config.uuid},
+        "annotations": annotations(config),
     });
     serde_json::from_value(object)
         .map_err(|error| Error::new(format!("the compiled configuration is invalid: {error}")))
@@ -117,6 +118,17 @@ fn check_systemd(facts: &Facts<'_>, host: &Host) -> Result<()> {
             "let root run it, start it from a session of a systemd that delegates cgroups, or run a command",
         )
         .kind(Kind::Unsupported))
+}
+
+/// Landlock forbids mounts, which an init or what it nests may need.
+fn annotations(config: &Config) -> Value {
+    let mut all = Map::new();
+    all.insert("org.isolate.tenant".into(), json!(config.uuid));
+    all.insert(annotations::CORE_SCHEDULING.into(), json!("own"));
+    if config.boot.mode == Mode::Command {
+        all.insert(annotations::LANDLOCK.into(), json!("root"));
+    }
+    Value::Object(all)
 }
 
 fn prepared(config: &Config, facts: &Facts<'_>) -> Prepared {

@@ -88,8 +88,9 @@ const REFUSED: &[&str] = &[
 /// for clone3 and unshare.
 const CLONE_NEW_ANY: u64 = 0x7e02_0000;
 
-/// `AF_VSOCK`: reaches the hypervisor, whatever the network namespace.
-const AF_VSOCK: u64 = 40;
+/// `AF_UNIX`, `AF_INET`, `AF_INET6`, `AF_NETLINK`, `AF_PACKET`. Others reach rare parts of the kernel, which loads their
+/// modules on demand; `AF_VSOCK` the hypervisor, whatever the network namespace.
+const FAMILIES: [u64; 5] = [1, 2, 10, 16, 17];
 
 /// `PER_LINUX`, `PER_LINUX32` (uname26 and friends are flags of them), and the question 0xffffffff.
 const PERSONALITIES: [u64; 4] = [0, 8, 0x2_0000, 0xffff_ffff];
@@ -142,10 +143,12 @@ fn build(allowed: &[&str], refused: &[&&str], more: &[Value]) -> Value {
         json!({"names": refused, "action": "SCMP_ACT_ERRNO", "errnoRet": EPERM}),
         // clone3 keeps its flags in memory, where no filter can look: ENOSYS makes libc use clone.
         json!({"names": ["clone3"], "action": "SCMP_ACT_ERRNO", "errnoRet": ENOSYS}),
-        json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
-            {"index": 0, "value": AF_VSOCK, "op": "SCMP_CMP_NE"}]}),
     ];
     rules.extend(more.iter().cloned());
+    rules.extend(FAMILIES.map(|value| {
+        json!({"names": ["socket"], "action": "SCMP_ACT_ALLOW", "args": [
+            {"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]})
+    }));
     rules.extend(PERSONALITIES.map(|value| {
         json!({"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [
             {"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]})

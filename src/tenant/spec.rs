@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
 use crate::host::Host;
+use crate::plan::annotations;
 use crate::tenant::ids::{self, IdMaps};
 use crate::tenant::limits::{self, Cgroups, Limits};
 use crate::tenant::seccomp;
@@ -119,7 +120,11 @@ pub fn compile(settings: &Settings, prepared: &Prepared, host: &Host) -> Result<
         "process": process(settings, prepared),
         "mounts": mounts(settings, prepared, &limits),
         "linux": linux(settings, prepared, limits.resources),
-        "annotations": {"org.isolate.try": prepared.name},
+        "annotations": {
+            "org.isolate.try": prepared.name,
+            annotations::LANDLOCK: "root",
+            annotations::CORE_SCHEDULING: "own",
+        },
     });
     let spec = serde_json::from_value(object)
         .map_err(|error| Error::new(format!("the compiled configuration is invalid: {error}")))?;

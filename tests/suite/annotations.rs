@@ -65,6 +65,8 @@ fn an_unknown_kind_of_mount_context_is_refused() {
 fn features_names_every_annotation_that_changes_what_is_done() {
     let features = bundle::runtime(&["features"]).ok().json();
     let expected = json!([
+        "org.isolate.core-scheduling",
+        "org.isolate.landlock",
         "org.systemd.property.",
         "run.oci.keep_original_groups",
         "run.oci.mount_context_type",

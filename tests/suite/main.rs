@@ -26,6 +26,7 @@ macro_rules! suite {
 suite![
     annotations,
     bad_input,
+    breakout,
     capabilities,
     cgroups,
     cgroups_v2,
@@ -91,4 +92,5 @@ suite![
     try_system,
     update,
     userns,
+    walls,
 ];
