@@ -19,6 +19,7 @@
  *                 l  linear seccomp program of the same size
  *                 v  fork-like clone instead of sharing memory and descriptors
  *                 n  the parent makes the netns, the child joins it (no gain on two cores)
+ *                 w  start waits until the program has been executed, as a runtime must, which tells why it could not be
  *                 C  no cgroups   N  no netns   F  no seccomp   (for attribution)
  *
  * The visible result is that of a podman-like config: pid, net, ipc, uts, mount and
@@ -364,7 +365,7 @@ static int read_pid(void) {
   return atoi(statebuf);
 }
 static void remove_state(void) {
-  unlink(spath("state")), unlink(spath("fifo"));
+  unlink(spath("state")), unlink(spath("fifo")), unlink(spath("done"));
   rmdir(spath(""));
 }
 static void make_state(void) {
@@ -442,13 +443,17 @@ int main(int argc, char **argv) {
   if (!strcmp(argv[1], "create")) {
     make_state();
     if (mkfifo(spath("fifo"), 0600) || (fifo = open(spath("fifo"), O_PATH | O_CLOEXEC)) < 0) die(spath("fifo"));
+    /* the child's copy of this descriptor is the last one, and closes at exec */
+    if (off('w') && (mkfifo(spath("done"), 0600) || open(spath("done"), O_RDWR | O_CLOEXEC) < 0)) die(spath("done"));
     pid = launch();
     wait_word(READY);
     _exit(0);
   }
   if (!strcmp(argv[1], "start")) {
+    int done = off('w') ? open(spath("done"), O_RDONLY | O_CLOEXEC) : -1;
     int f = open(spath("fifo"), O_WRONLY | O_CLOEXEC);
-    return f < 0 || write(f, "", 1) != 1;
+    char c;
+    return f < 0 || write(f, "", 1) != 1 || (done >= 0 && read(done, &c, 1) != 0);
   }
   if (!strcmp(argv[1], "delete")) {
     struct pollfd p = {.events = POLLIN};

@@ -95,6 +95,9 @@ fn run() -> Result<()> {
     let bundles = bundle::Bundles::make()?;
     let floor = PathBuf::from(text("floor").unwrap_or_default());
     let mut runtimes = vec![Runtime::floor(&floor, &bundles)];
+    if !matches.get_flag("least-memory") && text("crowd").is_none() {
+        runtimes.push(Runtime::waiting_floor(&floor, &bundles));
+    }
     for words in matches.get_many::<String>("runtime").into_iter().flatten() {
         runtimes.push(Runtime::parse(words, &bundles)?);
     }

@@ -21,6 +21,7 @@ pub struct Runtime {
 struct Floor {
     root: PathBuf,
     state: PathBuf,
+    options: &'static str,
 }
 
 /// What is done with a container.
@@ -60,8 +61,14 @@ impl Verb {
 impl Runtime {
     /// The kernel's own price.
     pub fn floor(program: &Path, bundles: &Bundles) -> Runtime {
-        let floor = Floor { root: bundles.root(), state: bundles.state("floor") };
+        let floor = Floor { root: bundles.root(), state: bundles.state("floor"), options: "" };
         Runtime { name: "floor".into(), program: program.into(), options: Vec::new(), floor: Some(floor) }
+    }
+
+    /// The same, whose `start` waits until the program has been executed: a runtime has to, since it tells why it could not.
+    pub fn waiting_floor(program: &Path, bundles: &Bundles) -> Runtime {
+        let floor = Floor { root: bundles.root(), state: bundles.state("waiting"), options: "w" };
+        Runtime { name: "floor-w".into(), program: program.into(), options: Vec::new(), floor: Some(floor) }
     }
 
     /// Where it puts a container in each hierarchy, when the config does not say.
@@ -107,6 +114,7 @@ impl Runtime {
         };
         if let Some(floor) = &self.floor {
             command.env("FLOOR_ROOTFS", &floor.root).env("FLOOR_STATE", &floor.state);
+            command.env("FLOOR_OPTS", floor.options);
         }
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command

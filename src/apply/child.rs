@@ -216,6 +216,11 @@ impl<'a> Child<'a> {
         self.root.as_ref().ok_or_else(|| Error::new("the root is not there yet"))
     }
 
+    /// Whether somebody has said start.
+    pub(super) fn has_waited(&self) -> bool {
+        self.start.is_some()
+    }
+
     fn wait_for(&mut self, wanted: Token) -> Result<()> {
         match self.channel.receive()? {
             Message::Token(token, fds) if token == wanted => self.heard(token, fds),

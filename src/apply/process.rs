@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::CString;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag};
 use nix::sys::signal::Signal;
+use nix::sys::socket::{MsgFlags, send};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{AccessFlags, Gid, Uid};
 
@@ -22,6 +23,7 @@ use crate::plan::seccomp::Filter;
 use crate::plan::{CapabilitySets, Scheduler};
 use crate::sys::capabilities::{self, Sets};
 use crate::sys::process::{Dumpable, ParentDeath, set_dumpable, set_parent_death};
+use crate::sys::signal::{self, Reset};
 use crate::sys::{attributes, seccomp};
 
 /// Where programs are looked for when the environment has no PATH.
@@ -321,6 +323,8 @@ pub(super) fn set_scheduler(wanted: &Scheduler) -> Result<()> {
 /// Waits for `isolate start`; returns the connection, over which a failure to exec is reported. Closing
 /// it without a word means success: exec closes it.
 pub(super) fn wait_for_starter(listener: &OwnedFd) -> Result<OwnedFd> {
+    // Here nobody waits for it; after the word `start` does.
+    signal::reset(Reset::AllButPipe);
     loop {
         let connection = crate::sys::starter::accept(listener)?;
         if !crate::sys::starter::has_word(&connection, STARTER_PATIENCE)? {
@@ -336,13 +340,13 @@ pub(super) fn wait_for_starter(listener: &OwnedFd) -> Result<OwnedFd> {
 
 /// The starter hears why the program could not be executed.
 pub(super) fn report_to_starter(connection: &OwnedFd, error: &Error) {
-    let _ = nix::unistd::write(connection, &error.to_wire());
+    let _ = send(connection.as_raw_fd(), &error.to_wire(), MsgFlags::MSG_NOSIGNAL);
 }
 
 /// Becomes the program.
 pub(super) fn exec(child: &mut Child<'_>) -> Result<()> {
     let Some(program) = child.program.take() else { return Err(Error::new("there is no program")) };
-    crate::sys::signal::reset_all();
+    signal::reset(if child.has_waited() { Reset::Pipe } else { Reset::All });
     let Err(errno): nix::Result<Infallible> = nix::unistd::execve(&program.path, &program.args, &program.env);
     let path = program.path.to_string_lossy();
     Err(match errno {

@@ -116,8 +116,11 @@ pub(super) fn status(folder: &Folder, saved: &Saved) -> Result<Status> {
     Ok(if is_waiting { Status::Created } else { Status::Running })
 }
 
-/// Only the hierarchy that freezes is looked at.
-fn is_frozen(saved: &[SavedGroup]) -> Result<bool> {
+/// Whether it is frozen. Only the hierarchy that freezes is looked at.
+///
+/// # Errors
+/// When it cannot be read.
+pub(super) fn is_frozen(saved: &[SavedGroup]) -> Result<bool> {
     let freezer = saved.iter().find(|group| group.is_v1_freezer());
     let group = freezer.or_else(|| saved.iter().find(|group| group.version == Version::V2));
     group.map_or(Ok(false), SavedGroup::is_frozen)

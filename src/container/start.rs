@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::create::notify_relay;
 use super::notify::relay_once;
-use super::query::{read, status, to_state};
+use super::query::{is_frozen, read, to_state};
 use super::update::open_settled;
 use super::{Runtime, State, Status};
 use crate::apply::{hooks, undo};
@@ -45,18 +45,16 @@ pub fn start(runtime: &Runtime, id: &ContainerId) -> Result<()> {
 
 fn start_locked(folder: &Folder, saved: &Saved) -> Result<OwnedFd> {
     let refuse = |text: &str| Err(Error::new(text).kind(Kind::WrongState));
-    match status(folder, saved)? {
-        Status::Created => {}
-        Status::Stopped => return refuse("cannot start a container that has stopped"),
-        Status::Paused => return refuse("cannot start a paused container"),
-        _ => return refuse("cannot start an already running container"),
+    // As `status` asks, but for whether the init waits: the word itself finds that out.
+    let Some(init) = undo::open_process(saved.pid, saved.start_time)? else {
+        return refuse("cannot start a container that has stopped");
+    };
+    if is_frozen(&saved.cgroups)? {
+        return refuse("cannot start a paused container");
     }
     if saved.has_no_process {
         return Err(Error::new("the config has no process, so there is nothing to start").at("process"));
     }
-    let Some(init) = undo::open_process(saved.pid, saved.start_time)? else {
-        return refuse("cannot start a container that has stopped");
-    };
     say_start(folder)?;
     refuse_dead(saved.pid, Some(saved.start_time))?;
     Ok(init)

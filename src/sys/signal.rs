@@ -88,9 +88,20 @@ fn realtime(base: i32, offset: &str, sign: char) -> Option<i32> {
     moved.filter(|n| (RTMIN..=RTMAX).contains(n))
 }
 
-/// Gives every signal its default action and an empty mask, as a fresh program expects: ignored signals
+/// Which signals get their default action back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    /// All of them, and the mask is emptied.
+    All,
+    /// All but SIGPIPE, which stays ignored as long as this program writes to hooks and sockets.
+    AllButPipe,
+    /// SIGPIPE, and the mask is emptied: what [`Reset::AllButPipe`] has left.
+    Pipe,
+}
+
+/// Gives signals their default action and an empty mask, as a fresh program expects: ignored signals
 /// and masks survive exec, and Rust's start-up ignores SIGPIPE.
-pub fn reset_all() {
+pub fn reset(which: Reset) {
     let default = libc::sigaction {
         sa_sigaction: libc::SIG_DFL,
         // SAFETY: a signal set is plain integers, for which all zeroes is the empty set.
@@ -98,11 +109,15 @@ pub fn reset_all() {
         sa_flags: 0,
         sa_restorer: None,
     };
-    for signal in 1..=libc::SIGRTMAX() {
+    let is_meant =
+        |signal: &libc::c_int| which == Reset::All || (*signal == libc::SIGPIPE) == (which == Reset::Pipe);
+    for signal in (1..=libc::SIGRTMAX()).filter(is_meant) {
         // SAFETY: `default` outlives the call; the kernel refuses the few numbers that cannot be set.
         unsafe { libc::sigaction(signal, &raw const default, std::ptr::null_mut()) };
     }
-    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+    if which != Reset::AllButPipe {
+        let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+    }
 }
 
 /// Lets a command begin with no signal blocked, whatever the runtime keeps back for itself.

@@ -22,6 +22,8 @@ tests![
     a_cgroup_of_another_stays_when_a_later_one_is_in_use needs [Need::Root, Need::CgroupV1("pids"), Need::CgroupV1("devices")],
     a_word_of_a_command_as_a_value_changes_nothing needs [Need::Isolate],
     exec_without_its_shortcut_runs_the_same_program needs [Need::Isolate],
+    signals_that_the_caller_ignores_are_the_programs_own,
+    a_hook_that_reads_nothing_ends_nobody,
     more_containers_than_one_thread_reads_are_listed_in_order needs [Need::Isolate, Need::Program("taskset")],
 ];
 
@@ -67,10 +69,10 @@ fn each_command_makes_few_system_calls() {
     container.create(&[]).ok();
     let id = container.id();
     let counts = [
-        ("create", create, 300, 25),
-        ("start", calls(&container, "start", &[id]), 75, 0),
+        ("create", create, 355, 25),
+        ("start", calls(&container, "start", &[id]), 61, 0),
         ("exec", calls(&container, "exec", &[id, "/bin/true"]), 310, 8),
-        ("state", calls(&container, "state", &[id]), 50, 0),
+        ("state", calls(&container, "state", &[id]), 44, 0),
         ("delete", calls(&container, "delete", &["--force", id]), 85, 7),
     ];
     let hierarchies = cgroup::hierarchies().len();
@@ -239,4 +241,32 @@ fn more_containers_than_one_thread_reads_are_listed_in_order() {
     alone.args(["-c", "0"]).arg(&session().runtime).args(["--root", &root, "list", "--quiet"]);
     assert_eq!(child::run(&mut alone).ok().stdout, list.stdout);
     assert_eq!(list.stderr.matches("is left out").count(), 4, "{}", list.stderr);
+}
+
+fn signals_that_the_caller_ignores_are_the_programs_own() {
+    // A container that waits for its start resets most of them while it waits. (`run`: `process::…`.)
+    let container = Bundle::sleeper().container();
+    container.bundle.write();
+    let inner = container.bundle_command("create", &[]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP INT PIPE USR1 TERM; exec \"$0\" \"$@\""]);
+    command.arg(inner.get_program()).args(inner.get_args());
+    child::run(&mut command).ok();
+    container.start().ok();
+    let pid = container.state()["pid"].as_i64().unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+    let ignored = u64::from_str_radix(ignored, 16).unwrap();
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGPIPE, libc::SIGUSR1, libc::SIGTERM] {
+        assert_eq!(ignored >> (signal - 1) & 1, 0, "{signal}: {status}");
+    }
+    assert!(status.contains("SigBlk:\t0000000000000000\n"), "{status}");
+}
+
+fn a_hook_that_reads_nothing_ends_nobody() {
+    // The state is written to it while SIGPIPE is ignored still, though the other signals are not any more.
+    let hook = json!([{"path": "/bin/sh", "args": ["sh", "-c", "exec <&-"]}]);
+    let container =
+        Bundle::shell("echo began; sleep 100").set("/hooks", json!({"startContainer": hook})).start();
+    assert_eq!(container.status(), "running");
 }
