@@ -201,8 +201,9 @@ impl Stage<'_> {
                     let ends = children?.into_iter().map(|mut child| end_of(&mut child));
                     let bad = ends.filter(|end| !matches!(end, Ok(Some(status)) if status.success())).count();
                     let time = begin.elapsed() / u32::try_from(number)?;
-                    self.out.put(&format!("{} {number} at once", verb.name()), runtime, time);
-                    if bad > 0 {
+                    if bad == 0 {
+                        self.out.put(&format!("{} {number} at once", verb.name()), runtime, time);
+                    } else {
                         let what =
                             format!("{} {} at once: {bad} of {number} failed", runtime.name, verb.name());
                         self.out.failed.push(what);
