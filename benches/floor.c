@@ -480,11 +480,13 @@ int main(int argc, char **argv) {
     char r[40]; /* started inside a chroot, the namespace's root is not the container's */
     sprintf(r, "/proc/%d/root", target);
     int root = open(r, O_PATH | O_DIRECTORY | O_CLOEXEC);
-    if (setns(pf, NS_BASE | CLONE_NEWPID | CLONE_NEWCGROUP | CLONE_NEWNET) || fchdir(root) || chroot(".")) die("setns");
+    /* the cgroup namespace comes after the birth: from within one, the kernel makes nobody in it from outside */
+    if (setns(pf, NS_BASE | CLONE_NEWPID | CLONE_NEWNET) || fchdir(root) || chroot(".")) die("setns");
     struct clone_args a = {.flags = v2fd >= 0 ? CLONE_INTO_CGROUP : 0, .exit_signal = SIGCHLD, .cgroup = v2fd < 0 ? 0 : v2fd};
     if (!(pid = syscall(SYS_clone3, &a, sizeof a))) {
       for (int i = 0; i < nhier; i++)
         if (*hier[i].name && write(fd[i], "0", 1) != 1) die("tasks");
+      if (setns(pf, CLONE_NEWCGROUP)) die("setns");
       setsid();
       drop_privileges();
       go();
