@@ -11,7 +11,7 @@ fuzz_target!(|input: (String, u8, String)| {
     let (path, kind, id) = input;
     let host = isolate_fuzz::host(kind);
     let Ok(id) = ContainerId::new(id) else { return };
-    let Ok(plan) = compile(None, Some(Path::new(&path)), &id, &host) else { return };
+    let Ok(plan) = compile(None, Some(Path::new(&path)), None, &id, &host) else { return };
     for group in &plan.groups {
         let hierarchy =
             host.cgroups.hierarchies.iter().find(|one| one.name() == group.hierarchy).expect("is there");

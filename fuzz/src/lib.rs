@@ -23,7 +23,7 @@ pub fn host(kind: u8) -> Host {
         subuids: if root { Vec::new() } else { vec![(100_000, 65_536)] },
         subgids: if root { Vec::new() } else { vec![(100_000, 65_536)] },
         newidmap: !root,
-        cgroups: layout(kind % 3 == 0),
+        cgroups: layout(kind % 3 == 0, root),
         systemd: (kind & 0x20 != 0).then(|| Manager {
             bus: if root { Bus::System } else { Bus::User },
             control_group: if root { "/" } else { "/user.slice/user-1000.slice" }.into(),
@@ -34,12 +34,13 @@ pub fn host(kind: u8) -> Host {
     }
 }
 
-fn layout(v1: bool) -> Layout {
+fn layout(v1: bool, root: bool) -> Layout {
     let hierarchy = |version, controllers: &str, mount_point: &str| Hierarchy {
         version,
         controllers: controllers.split(',').map(str::to_owned).collect(),
         mount_point: mount_point.into(),
         own: "/user.slice/session".into(),
+        delegated: if root { Vec::new() } else { vec!["memory".to_owned(), "pids".to_owned()] },
     };
     let all = if v1 {
         ["cpu,cpuacct", "memory", "pids", "devices", "freezer", "blkio", "cpuset", "hugetlb", "net_cls"]
