@@ -14,15 +14,17 @@ use crate::tenant::backing;
 use crate::tenant::config::{Admin, Boot, Config, Disk, DiskKind, FORMAT, Mode, System, TemplateRef};
 use crate::tenant::death;
 use crate::tenant::disk;
-use crate::tenant::estate::{Estate, Tenant};
+use crate::tenant::estate::{Estate, Tenant, write_whole};
 use crate::tenant::identity;
 use crate::tenant::layers;
 use crate::tenant::limits;
 use crate::tenant::lock;
 use crate::tenant::name::Name;
 use crate::tenant::offline;
+use crate::tenant::provision::{self, Wanted};
 use crate::tenant::ranges;
 use crate::tenant::resources;
+use crate::tenant::script;
 use crate::tenant::stock::{self, Imported};
 use crate::tenant::workspace::taken_ids;
 
@@ -48,6 +50,8 @@ pub struct Order<'a> {
     pub env: Vec<String>,
     /// What runs when no command is named.
     pub runs: Runs,
+    /// Accounts and more.
+    pub provision: Wanted,
 }
 
 /// What a tenant runs when no command is named.
@@ -74,7 +78,12 @@ pub fn create(estate: &Estate, order: &Order<'_>) -> Result<Tenant> {
         if let Some(size) = tenant.config.disk.size {
             tenant.config.disk.fs = Some(disk::make(&tenant.folder, size.0)?);
         }
-        offline::change(estate, tenant, |root| identity::write(&tenant.config, &tenant.name, root))
+        offline::change(estate, tenant, |root| {
+            identity::write(&tenant.config, &tenant.name, root)?;
+            provision::write(&order.provision, &template.binds, root)
+        })?;
+        let script = order.provision.script.as_ref();
+        script.map_or(Ok(()), |script| write_whole(&tenant.folder, script::ONCE, script))
     })
 }
 
@@ -160,11 +169,11 @@ pub(super) fn claim(estate: &Estate, name: &Name, folder: &Path) -> Result<lock:
         // Everybody may pass, so that root inside reaches its root; what is in it says who may read.
         let mode = if estate.host.privileged { 0o711 } else { 0o700 };
         match std::fs::DirBuilder::new().mode(mode).create(folder) {
-            Ok(()) => return lock::take(folder, "create", lock::WAIT),
+            Ok(()) => return lock::take(folder, "create", estate.lock_wait),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(Error::io(format!("mkdir({folder:?})"), &error)),
         }
-        let _lock = match lock::take(folder, "create", lock::WAIT) {
+        let _lock = match lock::take(folder, "create", estate.lock_wait) {
             Err(error) if error.get_code() == Some(14) => continue,
             lock => lock?,
         };
@@ -202,7 +211,7 @@ pub(super) fn fill(
 
 fn settle_down(estate: &Estate, tenant: &mut Tenant) -> Result<()> {
     // Held until the range is written down.
-    let _ids = lock::take(&estate.tenants(), "create", lock::WAIT)?;
+    let _ids = lock::take(&estate.tenants(), "create", estate.lock_wait)?;
     if estate.host.privileged {
         tenant.config.first_id = Some(free_range(estate)?);
     }
@@ -260,6 +269,7 @@ mod tests {
             workdir: None,
             env: vec![],
             runs: Runs::Default,
+            provision: Wanted::default(),
         };
         let run = |command: &[&str], template: &Imported| {
             boot(&order(command), template).map(|boot| (boot.mode, boot.command[0].clone()))

@@ -31,7 +31,7 @@ pub fn destroy(estate: &Estate, name: &Name, running: Running) -> Result<()> {
     if !folder.is_dir() {
         return estate.tenant(name).map(drop);
     }
-    let _lock = lock::take(&folder, "destroy", lock::WAIT)?;
+    let _lock = lock::take(&folder, "destroy", estate.lock_wait)?;
     let complete = folder.join("tenant.toml").exists();
     if complete && estate.tenant(name)?.config.admin.protect {
         return Err(Error::new("it is protected")

@@ -9,6 +9,7 @@ use std::fs::{DirBuilder, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::container::{CgroupManager, Runtime};
 use crate::error::{Call, Error, Kind, Result};
@@ -17,6 +18,7 @@ use crate::ids::ContainerId;
 use crate::tenant::config::{self, Config};
 use crate::tenant::ids::{IdMaps, Range, WIDTH, of_caller};
 use crate::tenant::limits::Cgroups;
+use crate::tenant::lock;
 use crate::tenant::name::Name;
 use crate::tenant::resources::{Device, Place};
 use crate::tenant::rootfs::Owners;
@@ -33,6 +35,8 @@ pub struct Estate {
     pub runtime: Runtime,
     /// This machine.
     pub host: Host,
+    /// How long a verb waits for another on the same tenant.
+    pub lock_wait: Duration,
 }
 
 /// The settings of the last start.
@@ -63,7 +67,7 @@ impl Estate {
         run.push("-tenants");
         let run = PathBuf::from(run);
         let runtime = Runtime { root: run.join("containers"), ..runtime.clone() };
-        Ok(Estate { data, run, runtime, host })
+        Ok(Estate { data, run, runtime, host, lock_wait: lock::WAIT })
     }
 
     /// The folder of templates.

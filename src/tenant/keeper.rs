@@ -144,6 +144,7 @@ impl<'a> Keeper<'a> {
             if ready.door
                 && let Ok((watcher, _)) = self.doors.listener.accept()
                 && watchers.len() < WATCHERS
+                && socket::send_fd(&watcher, &self.init.console, b"console").is_ok()
                 && watcher.set_nonblocking(true).is_ok()
             {
                 watchers.push(watcher);

@@ -121,7 +121,10 @@ fn renew_identity(estate: &Estate, tenant: &Tenant) -> Result<()> {
 }
 
 /// The options before the command, as they were given to us.
-fn global_options(estate: &Estate) -> Result<Vec<std::ffi::OsString>> {
+///
+/// # Errors
+/// A state root that is no text.
+pub fn global_options(estate: &Estate) -> Result<Vec<std::ffi::OsString>> {
     let containers = &estate.runtime.root;
     let run = containers.parent().and_then(Path::to_str).and_then(|run| run.strip_suffix("-tenants"));
     let root = run.ok_or_else(|| Error::new("the state root is no text"))?;

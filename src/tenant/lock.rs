@@ -13,7 +13,7 @@ use nix::fcntl::OFlag;
 use crate::error::{Call, Error, Kind, Result};
 use crate::sys::{lock, time};
 
-/// How long a verb waits for another.
+/// How long a verb waits for another by default.
 pub const WAIT: Duration = Duration::from_secs(30);
 
 /// Held as long as it lives.

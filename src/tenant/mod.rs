@@ -1,17 +1,18 @@
 //! What an operator thinks in. It only writes an OCI Spec and drives [`crate::container`].
 //!
 //! Pure: [`size`], [`settings`], [`template`], [`ids`], [`limits`], [`users`], [`seccomp`], [`spec`], and for lasting
-//! tenants [`name`], [`config`], [`allowance`], [`keys`], [`nearest`], [`resources`], [`compile`], [`ranges`].
+//! tenants [`name`], [`config`], [`allowance`], [`keys`], [`nearest`], [`resources`], [`compile`], [`ranges`], [`accounts`].
 //!
 //! Acting, in the runtime process with the caller's privilege. What a root is made of: [`rootfs`] (every path inside a
 //! root that is being built), [`skeleton`], [`archive`], [`unpack`], [`image`], [`tree`], [`source`]. Disposable systems:
 //! [`workspace`], [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants:
 //! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`layers`] (the root put together),
-//! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`birth`] and [`death`],
-//! [`launch`] and [`keeper`] with [`console_log`] and [`readiness`], [`adjust`] (`set`), [`halt`], [`look`], [`measure`], [`enter`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
+//! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`provision`], [`birth`] and [`death`],
+//! [`launch`] and [`keeper`] with [`console_log`] and [`readiness`], [`adjust`] (`set`), [`halt`], [`rename`], [`console`], [`look`], [`measure`], [`enter`], [`script`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
 //! one moment), [`snapshots`], [`difference`], [`twin`] (clones), [`parcel`] (export and import); [`aside`] is how a child does what takes its process into
 //! other namespaces.
 
+pub mod accounts;
 pub mod adjust;
 pub mod allowance;
 pub mod archive;
@@ -21,6 +22,7 @@ pub mod backing;
 pub mod birth;
 pub mod compile;
 pub mod config;
+pub mod console;
 pub mod console_log;
 pub mod death;
 pub mod difference;
@@ -46,11 +48,14 @@ pub mod nearest;
 pub mod offline;
 pub mod parcel;
 pub mod prepare;
+pub mod provision;
 pub mod ranges;
 pub mod readiness;
 pub mod remove;
+pub mod rename;
 pub mod resources;
 pub mod rootfs;
+pub mod script;
 pub mod seccomp;
 pub mod settings;
 pub mod size;

@@ -88,6 +88,7 @@ suite![
     tenant_parcels,
     tenant_snapshots,
     tenant_systemd,
+    tenant_verbs,
     terminal,
     try_system,
     update,

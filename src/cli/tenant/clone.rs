@@ -41,7 +41,7 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let new = Name::new(arg::text(matches, "new").unwrap_or_default())?;
     let doing = || format!("cannot clone tenant '{name}' to '{new}'");
     estate.tenant(&name).doing(doing)?;
-    let _lock = lock::take(&estate.folder(&name), "clone", lock::WAIT).doing(doing)?;
+    let _lock = lock::take(&estate.folder(&name), "clone", estate.lock_wait).doing(doing)?;
     let from = estate.tenant(&name).doing(doing)?;
     let snapshot = arg::text(matches, "snapshot").map(|name| snapshots::find(&from, &Name::new(name)?));
     let settings = KEYS.iter().filter(|key| key.name != "disk");

@@ -2,7 +2,7 @@
 
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use super::{table, targets};
+use super::{provision, table, targets};
 use crate::cli::{arg, print};
 use crate::error::{Explain, Result};
 use crate::tenant::birth::{self, Order, Runs};
@@ -38,6 +38,7 @@ pub fn command() -> Command {
             arg::flag("init", "Run the template's init, whatever its image runs by default"),
             table::json_flag(),
         ])
+        .args(provision::options())
         .arg(words())
         .after_help(EXAMPLES)
 }
@@ -68,6 +69,7 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
         workdir: arg::text(matches, "workdir"),
         env: arg::texts(matches, "env"),
         runs: if matches.get_flag("init") { Runs::Init } else { Runs::Default },
+        provision: provision::read(matches).doing(doing)?,
     };
     let tenant = birth::create(estate, &order).doing(doing)?;
     if matches.get_flag("json") {

@@ -32,5 +32,5 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let shown: Vec<String> = names.iter().map(ToString::to_string).collect();
     targets::confirm(matches, &format!("Remove {} with all data?", shown.join(", ")))?;
     let running = if matches.get_flag("force") { Running::Kill } else { Running::Refuse };
-    targets::for_each(&names, "destroy", |name| death::destroy(estate, name, running))
+    targets::for_each(matches, estate, &names, "destroy", |name| death::destroy(estate, name, running))
 }

@@ -20,7 +20,9 @@ use crate::tenant::nearest::nearest;
 
 mod clone;
 mod config;
+mod console;
 mod create;
+mod crew;
 mod destroy;
 mod exec;
 mod info;
@@ -28,7 +30,10 @@ mod launch;
 mod list;
 mod parcel;
 mod pause;
+mod provision;
+mod rename;
 mod restart;
+mod run_script;
 mod set;
 mod snapshot;
 mod start;
@@ -58,6 +63,14 @@ struct Verb {
     command: fn() -> Command,
     run: fn(&ArgMatches, &Estate) -> Result<i32>,
     effect: Effect,
+}
+
+impl Verb {
+    /// Its parser, with what all have that wait for others.
+    fn parser(&self) -> Command {
+        let command = (self.command)();
+        if self.effect == Effect::Acts { command.arg(targets::lock_timeout()) } else { command }
+    }
 }
 
 macro_rules! verb {
@@ -103,6 +116,7 @@ const VERBS: &[Verb] = &[
     verb!(snapshot "rollback", rollback, Acts),
     verb!(snapshot "rm", rm, Acts),
     verb!("create", create, Acts),
+    verb!("provision", provision, Acts),
     verb!("clone", clone, Acts),
     verb!("start", start, Acts),
     verb!("stop", stop, Acts),
@@ -112,6 +126,7 @@ const VERBS: &[Verb] = &[
     verb!("export", parcel, Acts),
     verb!("import", parcel::import_command, run_import, Acts),
     verb!("verify", parcel::verify_command, run_verify, Looks),
+    verb!("rename", rename, Acts),
     verb!("destroy", destroy, Acts),
     verb!("set", set, Acts),
     verb!("unset", set::unset_command, run_unset, Acts),
@@ -123,6 +138,8 @@ const VERBS: &[Verb] = &[
     verb!("top", usage::top_command, run_top, Looks),
     verb!("exec", exec::command, run, Acts),
     verb!("enter", exec::enter_command, run_enter, Acts),
+    verb!("run-script", run_script, Acts),
+    verb!("console", console, Acts),
     verb!("launch", launch, Looks),
 ];
 
@@ -162,14 +179,14 @@ Examples:
 /// The whole of it as one tree, for help, man pages and completions.
 pub fn command() -> Command {
     let groups = GROUPS.iter().map(|(group, about)| {
-        let verbs = VERBS.iter().filter(move |verb| verb.group == Some(group)).map(|verb| (verb.command)());
+        let verbs = VERBS.iter().filter(move |verb| verb.group == Some(group)).map(Verb::parser);
         Command::new(*group)
             .about(*about)
             .after_help(group_examples(group))
             .subcommand_required(true)
             .subcommands(verbs)
     });
-    let verbs = VERBS.iter().filter(|verb| verb.group.is_none()).map(|verb| (verb.command)());
+    let verbs = VERBS.iter().filter(|verb| verb.group.is_none()).map(Verb::parser);
     Command::new(NAME)
         .visible_alias(ALIAS)
         .about(ABOUT)
@@ -216,7 +233,7 @@ pub fn dispatch(args: impl Iterator<Item = OsString>, runtime: &Runtime) -> Resu
     let verb = VERBS.iter().find(|verb| verb.group == group && verb.name == name);
     let verb = verb.ok_or_else(|| unknown(group, name))?;
     let full = [group, Some(verb.name)].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let command = (verb.command)().bin_name(format!("isolate {NAME} {full}"));
+    let command = verb.parser().bin_name(format!("isolate {NAME} {full}"));
     let rest = args.get(rest..).unwrap_or_default();
     match words::parse(command, rest.iter().cloned()).map_err(|error| error.code(20))? {
         Parsed::Help(text) => print(text.trim_end()),
@@ -259,11 +276,15 @@ fn carry_out(
     words: &[OsString],
     runtime: &Runtime,
 ) -> Result<i32> {
-    let estate = Estate::open(runtime, probe::probe()?)?;
+    let mut estate = Estate::open(runtime, probe::probe()?)?;
+    if verb.effect == Effect::Acts {
+        estate.lock_wait = targets::read_lock_timeout(matches);
+    }
     let (who, since) = (Who::probe(), Instant::now());
     let words = match verb.name {
         // What follows the name is the program's, and may be secret.
         "exec" => exec::recorded(matches),
+        "run-script" => run_script::recorded(matches),
         _ => words.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
     };
     // Told apart by their codes: an option that is none, and a value that makes no sense.

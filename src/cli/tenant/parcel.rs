@@ -62,7 +62,7 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let name = targets::read_name(matches)?;
     let doing = || format!("cannot export tenant '{name}'");
     estate.tenant(&name).doing(doing)?;
-    let _lock = lock::take(&estate.folder(&name), "export", lock::WAIT).doing(doing)?;
+    let _lock = lock::take(&estate.folder(&name), "export", estate.lock_wait).doing(doing)?;
     let tenant = estate.tenant(&name).doing(doing)?;
     let snapshot = arg::text(matches, "snapshot").map(|name| snapshots::find(&tenant, &Name::new(name)?));
     let snapshot = snapshot.transpose().doing(doing)?;

@@ -48,9 +48,9 @@ pub fn run_unpause(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
 }
 
 fn each(matches: &ArgMatches, estate: &Estate, verb: &str, act: impl Fn(&Name) -> Result<()>) -> Result<i32> {
-    targets::for_each(&targets::read(matches, estate)?, verb, |name| {
+    targets::for_each(matches, estate, &targets::read(matches, estate)?, verb, |name| {
         estate.tenant(name)?;
-        let _lock = lock::take(&estate.folder(name), verb, lock::WAIT)?;
+        let _lock = lock::take(&estate.folder(name), verb, estate.lock_wait)?;
         act(name)
     })
 }

@@ -18,7 +18,7 @@ pub fn command() -> Command {
         .args(targets::several())
         .args(stop::options())
         .args(start::waiting())
-        .arg(table::json_flag())
+        .arg(table::json_flag().conflicts_with("parallel"))
         .after_help(EXAMPLES)
 }
 
@@ -28,9 +28,9 @@ pub fn command() -> Command {
 /// As `stop` and `start`, for each.
 pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let names = targets::read(matches, estate)?;
-    start::start_each(&names, "restart", matches, |name| {
+    start::start_each(estate, &names, "restart", matches, |name| {
         estate.tenant(name)?;
-        let _lock = lock::take(&estate.folder(name), "restart", lock::WAIT)?;
+        let _lock = lock::take(&estate.folder(name), "restart", estate.lock_wait)?;
         match stop::stop(matches, estate, name) {
             Err(error) if error.get_code() != Some(31) => return Err(error),
             _ => {}

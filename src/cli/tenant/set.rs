@@ -35,7 +35,7 @@ pub fn command() -> Command {
     Command::new("set")
         .about("Change settings of tenants; limits of running ones at once")
         .arg(words("NAME|@TAG|KEY=VALUE", "Tenants, and what is changed"))
-        .args(targets::several().into_iter().skip(1))
+        .arg(targets::all())
         .args(KEYS.iter().map(|key| arg::value(key.name, key.value, key.help)))
         .args(options())
         .arg(arg::flag("force", "Limit memory to less than is in use: programs may be ended").short('f'))
@@ -47,7 +47,7 @@ pub fn unset_command() -> Command {
     Command::new("unset")
         .about("Take settings of a tenant away, as 'set KEY=none' does")
         .arg(words("NAME|@TAG KEY", "The tenant, or those with a tag, and the settings"))
-        .args(targets::several().into_iter().skip(1))
+        .arg(targets::all())
         .args(options())
         .after_help(UNSET_EXAMPLES)
 }
@@ -106,9 +106,9 @@ fn go(
     let mode = if matches.get_flag("dry-run") { Mode::DryRun } else { Mode::Apply };
     let order = Order { settings, lasting, mode, shrink };
     let all = RefCell::new(vec![]);
-    let result = targets::for_each(&names, "change", |name| {
+    let result = targets::for_each(matches, estate, &names, "change", |name| {
         estate.tenant(name)?;
-        let _lock = lock::take(&estate.folder(name), "set", lock::WAIT)?;
+        let _lock = lock::take(&estate.folder(name), "set", estate.lock_wait)?;
         let changes = adjust::adjust(estate, name, &order)?;
         let waits = changes.iter().any(|change| change.state == "next-start");
         all.borrow_mut().extend(changes);

@@ -12,7 +12,7 @@ use crate::tenant::estate::Estate;
 use crate::tenant::look;
 use crate::tenant::name::Name;
 use crate::tenant::readiness::Started;
-use crate::tenant::{launch, lock};
+use crate::tenant::{launch, lock, script};
 
 const EXAMPLES: &str = "Examples:
     isolate tenant start web1
@@ -30,7 +30,7 @@ pub fn command() -> Command {
         .about("Start tenants, and wait until they are ready")
         .args(targets::several())
         .args(waiting())
-        .arg(table::json_flag())
+        .arg(table::json_flag().conflicts_with("parallel"))
         .after_help(EXAMPLES)
 }
 
@@ -58,9 +58,9 @@ struct Line {
 /// As [`launch::start`] and [`Started::wait`], for each.
 pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let names = targets::read(matches, estate)?;
-    start_each(&names, "start", matches, |name| {
+    start_each(estate, &names, "start", matches, |name| {
         estate.tenant(name)?;
-        let _lock = lock::take(&estate.folder(name), "start", lock::WAIT)?;
+        let _lock = lock::take(&estate.folder(name), "start", estate.lock_wait)?;
         launch::start(estate, name)
     })
 }
@@ -70,14 +70,16 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
 /// # Errors
 /// All failures in one.
 pub fn start_each(
+    estate: &Estate,
     names: &[Name],
     doing: &str,
     matches: &ArgMatches,
     start: impl Fn(&Name) -> Result<Started>,
 ) -> Result<i32> {
     let lines = std::cell::RefCell::new(vec![]);
-    let result = targets::for_each(names, doing, |name| {
+    let result = targets::for_each(matches, estate, names, doing, |name| {
         let line = wait(matches, start(name)?)?;
+        script::run_once(estate, name)?;
         if !matches.get_flag("json") {
             print(text(&line))?;
         }

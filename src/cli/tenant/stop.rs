@@ -48,9 +48,9 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     if matches.get_flag("all") {
         targets::confirm(matches, &format!("Stop all {} tenants?", names.len()))?;
     }
-    targets::for_each(&names, "stop", |name| {
+    targets::for_each(matches, estate, &names, "stop", |name| {
         estate.tenant(name)?;
-        let _lock = lock::take(&estate.folder(name), "stop", lock::WAIT)?;
+        let _lock = lock::take(&estate.folder(name), "stop", estate.lock_wait)?;
         stop(matches, estate, name)
     })
 }

@@ -1,10 +1,14 @@
 //! On which tenants a verb works: names, `@tag`, `--all`. The runtime process, with the caller's privilege.
 
-use clap::{Arg, ArgMatches};
+use std::time::Duration;
 
+use clap::{Arg, ArgMatches, value_parser};
+
+use super::crew;
 use crate::cli::arg;
 use crate::error::{Error, Kind, Result};
 use crate::tenant::estate::Estate;
+use crate::tenant::lock;
 use crate::tenant::name::Name;
 
 /// One name, required.
@@ -20,12 +24,31 @@ pub fn read_name(matches: &ArgMatches) -> Result<Name> {
     Name::new(arg::text(matches, "name").unwrap_or_default())
 }
 
-/// Several names, and `--all`.
-pub fn several() -> [Arg; 2] {
+/// `--lock-timeout`.
+pub fn lock_timeout() -> Arg {
+    let help = "How long to wait for another command on the same tenant [default: 30]";
+    arg::value("lock-timeout", "SECONDS", help).value_parser(value_parser!(u32).range(0..=86_400))
+}
+
+/// Reads [`lock_timeout`].
+pub fn read_lock_timeout(matches: &ArgMatches) -> Duration {
+    let seconds = matches.get_one::<u32>("lock-timeout");
+    seconds.map_or(lock::WAIT, |seconds| Duration::from_secs((*seconds).into()))
+}
+
+/// Several names, `--all`, and how many at a time.
+pub fn several() -> [Arg; 3] {
+    let help = "On how many at the same time [default: 1]";
     [
         Arg::new("names").value_name("NAME|@TAG").num_args(0..).help("Tenants by name, or all with a tag"),
-        arg::flag("all", "All tenants").short('a'),
+        all(),
+        arg::value("parallel", "N", help).value_parser(value_parser!(u16).range(1..=64)),
     ]
+}
+
+/// `--all`.
+pub fn all() -> Arg {
+    arg::flag("all", "All tenants").short('a')
 }
 
 /// Reads [`several`].
@@ -73,24 +96,38 @@ fn with_tag(estate: &Estate, tag: &str) -> Result<Vec<Name>> {
     Ok(estate.names()?.into_iter().filter(has).collect())
 }
 
-/// Does `each` to all, going on after failures.
+/// Does `each` to all, going on after failures; several at a time in processes of their own, when that is asked for.
 ///
 /// # Errors
 /// All failures in one; the exit code of the first.
-pub fn for_each(names: &[Name], doing: &str, each: impl Fn(&Name) -> Result<()>) -> Result<i32> {
+pub fn for_each(
+    matches: &ArgMatches,
+    estate: &Estate,
+    names: &[Name],
+    doing: &str,
+    each: impl Fn(&Name) -> Result<()>,
+) -> Result<i32> {
+    let at_once = matches.try_get_one::<u16>("parallel").ok().flatten().copied().unwrap_or(1);
+    if at_once > 1 && names.len() > 1 {
+        return summary(names.len(), crew::work(matches, estate, names, doing, at_once.into())?);
+    }
     let mut failures = vec![];
     for name in names {
         if let Err(error) = each(name) {
             failures.push(error.doing(format!("cannot {doing} tenant '{name}'")));
         }
     }
+    summary(names.len(), failures)
+}
+
+fn summary(all: usize, mut failures: Vec<Error>) -> Result<i32> {
     match failures.len() {
         0 => Ok(0),
         1 => Err(failures.swap_remove(0)),
         count => {
             let code = failures.iter().find_map(Error::get_code).and_then(|code| u8::try_from(code).ok());
             let lines: Vec<String> = failures.iter().map(ToString::to_string).collect();
-            let error = Error::new(format!("{count} of {} failed:\n{}", names.len(), lines.join("\n")));
+            let error = Error::new(format!("{count} of {all} failed:\n{}", lines.join("\n")));
             Err(code.into_iter().fold(error, Error::code))
         }
     }

@@ -29,6 +29,6 @@ fn held(matches: &ArgMatches, estate: &Estate, verb: &str) -> Result<(Tenant, Lo
     let name = targets::read_name(matches)?;
     let doing = || format!("cannot work on the snapshots of tenant '{name}'");
     estate.tenant(&name).doing(doing)?;
-    let lock = lock::take(&estate.folder(&name), verb, lock::WAIT).doing(doing)?;
+    let lock = lock::take(&estate.folder(&name), verb, estate.lock_wait).doing(doing)?;
     Ok((estate.tenant(&name).doing(doing)?, lock))
 }
