@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, Kind, Result};
 use crate::host::Host;
 use crate::plan::annotations;
+use crate::tenant::capabilities;
 use crate::tenant::config::{Config, Mode};
 use crate::tenant::ids::IdMaps;
 use crate::tenant::limits::{self, Cgroups};
@@ -51,27 +52,6 @@ pub struct Facts<'a> {
     /// The block device its files are on.
     pub device: Option<Device>,
 }
-
-/// What any tenant has besides those of disposable systems: with them it is podman's default set.
-const OF_TENANTS: [&str; 2] = ["CAP_SETFCAP", "CAP_SETPCAP"];
-
-/// What an init and its services have besides, over the tenant's own namespaces.
-const OF_SYSTEMS: [&str; 14] = [
-    "CAP_AUDIT_WRITE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_LEASE",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_MKNOD",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_RESOURCE",
-];
 
 /// Compiles.
 ///
@@ -149,6 +129,10 @@ fn prepared(config: &Config, facts: &Facts<'_>) -> Prepared {
     }
 }
 
+fn kind(mode: Mode) -> capabilities::Kind {
+    if mode == Mode::Command { capabilities::Kind::Command } else { capabilities::Kind::System }
+}
+
 /// Where systemd says that it is ready.
 fn bell(mode: Mode) -> Vec<String> {
     if mode == Mode::Systemd { vec![format!("NOTIFY_SOCKET={}", readiness::INSIDE)] } else { vec![] }
@@ -173,18 +157,9 @@ fn process(config: &Config, facts: &Facts<'_>, settings: &Settings, prepared: &P
         "cwd": cwd,
         "env": spec::environment(settings, prepared),
         "noNewPrivileges": false,
-        "capabilities": capabilities(config.boot.mode, user),
+        "capabilities": capabilities::of(kind(config.boot.mode), user),
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": nofile.min(1024), "hard": nofile}],
     })
-}
-
-fn capabilities(mode: Mode, user: &User) -> Value {
-    let mut bounding = [&spec::CAPABILITIES[..], &OF_TENANTS].concat();
-    if mode != Mode::Command {
-        bounding.extend(OF_SYSTEMS);
-    }
-    let own: &[&str] = if user.uid == 0 { &bounding } else { &[] };
-    json!({"bounding": bounding, "effective": own, "permitted": own, "inheritable": [], "ambient": []})
 }
 
 fn mounts(

@@ -1,14 +1,15 @@
 //! What an operator thinks in. It only writes an OCI Spec and drives [`crate::container`].
 //!
 //! Pure: [`size`], [`settings`], [`template`], [`ids`], [`limits`], [`users`], [`seccomp`], [`spec`], and for lasting
-//! tenants [`name`], [`config`], [`allowance`], [`keys`], [`nearest`], [`resources`], [`compile`], [`ranges`], [`accounts`].
+//! tenants [`name`], [`config`], [`allowance`], [`keys`], [`nearest`], [`resources`], [`compile`], [`ranges`], [`accounts`], [`retention`].
+//! Both: [`capabilities`].
 //!
 //! Acting, in the runtime process with the caller's privilege. What a root is made of: [`rootfs`] (every path inside a
 //! root that is being built), [`skeleton`], [`archive`], [`unpack`], [`image`], [`tree`], [`source`]. Disposable systems:
 //! [`workspace`], [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants:
 //! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`layers`] (the root put together),
 //! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`provision`], [`birth`] and [`death`],
-//! [`launch`] and [`keeper`] with [`console_log`] and [`readiness`], [`adjust`] (`set`), [`halt`], [`rename`], [`console`], [`look`], [`measure`], [`enter`], [`script`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
+//! [`launch`] and [`keeper`] with [`console_log`] and [`readiness`], [`adjust`] (`set`), [`pool`], [`doctor`], [`halt`], [`rename`], [`console`], [`look`], [`measure`], [`enter`], [`script`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
 //! one moment), [`snapshots`], [`difference`], [`twin`] (clones), [`parcel`] (export and import); [`aside`] is how a child does what takes its process into
 //! other namespaces.
 
@@ -20,6 +21,7 @@ pub mod aside;
 pub mod audit;
 pub mod backing;
 pub mod birth;
+pub mod capabilities;
 pub mod compile;
 pub mod config;
 pub mod console;
@@ -27,6 +29,7 @@ pub mod console_log;
 pub mod death;
 pub mod difference;
 pub mod disk;
+pub mod doctor;
 pub mod duplicate;
 pub mod enter;
 pub mod estate;
@@ -47,6 +50,7 @@ pub mod name;
 pub mod nearest;
 pub mod offline;
 pub mod parcel;
+pub mod pool;
 pub mod prepare;
 pub mod provision;
 pub mod ranges;
@@ -54,6 +58,7 @@ pub mod readiness;
 pub mod remove;
 pub mod rename;
 pub mod resources;
+pub mod retention;
 pub mod rootfs;
 pub mod script;
 pub mod seccomp;

@@ -56,7 +56,7 @@ impl Wanted {
 /// Does it to a stopped tenant.
 ///
 /// # Errors
-/// Exit code 32 when it runs; as [`write`].
+/// Exit code 32 when it runs; as [`write()`].
 pub fn provision(estate: &Estate, name: &Name, wanted: &Wanted) -> Result<()> {
     wanted.check()?;
     let _lock = lock::take(&estate.folder(name), "provision", estate.lock_wait)?;

@@ -28,6 +28,15 @@ const FOLDER: &str = "snapshots";
 const FACTS: &str = "snapshot.toml";
 const MAKING: &str = ".new-";
 
+/// What a rollback leads to, as long as it is on its way.
+const TARGET: &str = "rolling.toml";
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Target {
+    snapshot: Name,
+    settings: Config,
+}
+
 /// What is known of a snapshot.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -227,10 +236,6 @@ pub fn roll_back(estate: &Estate, tenant: &Tenant, name: &Name) -> Result<Name> 
     )?;
     let rename =
         |from: &Path, to: &Path| std::fs::rename(from, to).call(|| format!("rename({from:?}, {to:?})"));
-    // From here on `settle` completes it.
-    rename(&disk, &making.join(duplicate::item(&tenant.config)))?;
-    rename(&fresh, &disk)?;
-    finish(tenant, &making, &left)?;
     let config = Config {
         uuid: tenant.config.uuid.clone(),
         created: tenant.config.created.clone(),
@@ -238,14 +243,49 @@ pub fn roll_back(estate: &Estate, tenant: &Tenant, name: &Name) -> Result<Name> 
         admin: tenant.config.admin.clone(),
         ..snapshot.settings
     };
-    estate.save(&Tenant { config, ..tenant.clone() })?;
-    write_whole(&folder_of(tenant), "current", name.as_str().as_bytes())?;
+    let target = Target { snapshot: name.clone(), settings: config };
+    let text = toml::to_string(&target).map_err(|error| Error::new(error.to_string()))?;
+    write_whole(&folder_of(tenant), TARGET, text.as_bytes())?;
+    // From here on `settle` completes it.
+    rename(&disk, &making.join(duplicate::item(&tenant.config)))?;
+    rename(&fresh, &disk)?;
+    finish(tenant, &making, &left)?;
+    arrive(estate, tenant, target)?;
     Ok(left)
+}
+
+/// The last part of a rollback: the settings, after the disk.
+fn arrive(estate: &Estate, tenant: &Tenant, target: Target) -> Result<()> {
+    estate.save(&Tenant { config: target.settings, ..tenant.clone() })?;
+    write_whole(&folder_of(tenant), "current", target.snapshot.as_str().as_bytes())?;
+    forget_target(tenant)
+}
+
+fn forget_target(tenant: &Tenant) -> Result<()> {
+    let path = folder_of(tenant).join(TARGET);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::io(format!("unlink({path:?})"), &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Where a rollback that was killed was going.
+fn read_target(tenant: &Tenant) -> Option<Target> {
+    toml::from_str(&read_limited(&folder_of(tenant).join(TARGET)).ok()?).ok()
 }
 
 /// The disk a rollback prepares.
 fn fresh_of(tenant: &Tenant) -> PathBuf {
     duplicate::of_tenant(tenant).with_extension("fresh")
+}
+
+/// Whether a command that was killed has left something that [`settle`] would complete or undo.
+pub fn is_unsettled(tenant: &Tenant) -> bool {
+    let entries = std::fs::read_dir(folder_of(tenant)).into_iter().flatten().flatten();
+    let mut names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    fresh_of(tenant).exists() || names.any(|name| name.starts_with(MAKING) || name == TARGET)
 }
 
 /// Completes or undoes what a command that was killed has left.
@@ -262,7 +302,10 @@ pub fn settle(estate: &Estate, tenant: &Tenant) -> Result<()> {
     if fresh.exists() {
         match disk.exists() {
             // The rollback had not begun to change anything.
-            true => remove(&fresh)?,
+            true => {
+                forget_target(tenant)?;
+                remove(&fresh)?;
+            }
             false => std::fs::rename(&fresh, &disk).call(|| format!("rename({fresh:?}, {disk:?})"))?,
         }
     }
@@ -277,5 +320,6 @@ pub fn settle(estate: &Estate, tenant: &Tenant) -> Result<()> {
             _ => remove(&path)?,
         }
     }
-    Ok(())
+    // The disk has arrived: it was written before the disk moved.
+    read_target(tenant).map_or(Ok(()), |target| arrive(estate, tenant, target))
 }

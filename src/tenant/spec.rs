@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::plan::annotations;
+use crate::tenant::capabilities::{self, Kind};
 use crate::tenant::ids::{self, IdMaps};
 use crate::tenant::limits::{self, Cgroups, Limits};
 use crate::tenant::seccomp;
@@ -23,18 +24,6 @@ pub(super) const OCI_VERSION: &str = "1.0.2";
 pub(super) const NOFILE: u64 = 1_048_576;
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-pub(super) const CAPABILITIES: [&str; 9] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SYS_CHROOT",
-];
 
 /// What podman masks.
 pub(super) const MASKED: [&str; 13] = [
@@ -156,7 +145,7 @@ fn process(settings: &Settings, prepared: &Prepared) -> Value {
         "cwd": cwd,
         "env": environment(settings, prepared),
         "noNewPrivileges": true,
-        "capabilities": capabilities(user),
+        "capabilities": capabilities::of(Kind::Disposable, user),
         "rlimits": [{"type": "RLIMIT_NOFILE", "soft": nofile.min(1024), "hard": nofile}],
     })
 }
@@ -170,12 +159,6 @@ pub(super) fn groups(prepared: &Prepared) -> Vec<u32> {
     }
     let wanted = |gid: &u32| *gid != user.gid && ids::outside(&prepared.ids.gids, *gid).is_some();
     user.groups.iter().copied().filter(wanted).collect()
-}
-
-/// Root inside gets the set; others keep it in the bounding set only, as under podman.
-fn capabilities(user: &User) -> Value {
-    let own: &[&str] = if user.uid == 0 { &CAPABILITIES } else { &[] };
-    json!({"bounding": CAPABILITIES, "effective": own, "permitted": own, "inheritable": [], "ambient": []})
 }
 
 /// Later ones replace earlier ones of the same name.
@@ -412,14 +395,6 @@ mod tests {
         let mut slot = prepared(ids::of_slot(0));
         slot.user.groups = vec![0, 4, 70_000];
         assert_eq!(groups(&slot), [4]);
-    }
-
-    #[test]
-    fn only_root_has_capabilities_in_effect() {
-        let mut user = prepared(ids::of_slot(0)).user;
-        assert_eq!(capabilities(&user)["effective"].as_array().unwrap().len(), CAPABILITIES.len());
-        user.uid = 1000;
-        assert_eq!(capabilities(&user)["effective"], json!([]));
     }
 
     #[test]

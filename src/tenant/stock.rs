@@ -181,16 +181,26 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// Removes what imports that were killed left behind.
-fn sweep(estate: &Estate) {
-    for entry in std::fs::read_dir(estate.templates()).into_iter().flatten().flatten() {
-        if !entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes()) {
-            continue;
-        }
-        let lock = File::open(entry.path()).ok().map(|file| Lock::take(file, Wait::Never));
-        if let Some(Ok(_lock)) = lock
-            && let Err(error) = remove_tree(&entry.path(), &of_caller(&estate.host))
-        {
+/// What imports that were killed have left behind, each with a lock that says that nobody is at it.
+fn unfinished_and_locked(estate: &Estate) -> Vec<(PathBuf, Lock<File>)> {
+    let entries = std::fs::read_dir(estate.templates()).into_iter().flatten().flatten();
+    let unfinished = entries.filter(|entry| entry.file_name().as_bytes().starts_with(UNFINISHED.as_bytes()));
+    let locked = unfinished.filter_map(|entry| {
+        let lock = Lock::take(File::open(entry.path()).ok()?, Wait::Never).ok()?;
+        Some((entry.path(), lock))
+    });
+    locked.collect()
+}
+
+/// What imports that were killed have left behind.
+pub fn unfinished(estate: &Estate) -> Vec<PathBuf> {
+    unfinished_and_locked(estate).into_iter().map(|(path, _)| path).collect()
+}
+
+/// Removes it.
+pub fn sweep(estate: &Estate) {
+    for (path, _lock) in unfinished_and_locked(estate) {
+        if let Err(error) = remove_tree(&path, &of_caller(&estate.host)) {
             log::warning(error.doing("cannot remove an unfinished template"));
         }
     }

@@ -84,6 +84,7 @@ suite![
     systemd,
     tenant,
     tenant_disks,
+    tenant_doctor,
     tenant_limits,
     tenant_parcels,
     tenant_snapshots,

@@ -24,12 +24,14 @@ mod console;
 mod create;
 mod crew;
 mod destroy;
+mod doctor;
 mod exec;
 mod info;
 mod launch;
 mod list;
 mod parcel;
 mod pause;
+mod pool;
 mod provision;
 mod rename;
 mod restart;
@@ -115,6 +117,7 @@ const VERBS: &[Verb] = &[
     verb!(snapshot "diff", diff, Looks),
     verb!(snapshot "rollback", rollback, Acts),
     verb!(snapshot "rm", rm, Acts),
+    verb!(snapshot "prune", prune, Acts),
     verb!("create", create, Acts),
     verb!("provision", provision, Acts),
     verb!("clone", clone, Acts),
@@ -131,6 +134,8 @@ const VERBS: &[Verb] = &[
     verb!("set", set, Acts),
     verb!("unset", set::unset_command, run_unset, Acts),
     verb!("list", list, Looks),
+    verb!("pool", pool, Looks),
+    verb!("doctor", doctor, Acts),
     verb!("info", info, Looks),
     verb!("config", config, Looks),
     verb!("limits", usage, Looks),

@@ -3,6 +3,7 @@
 pub mod create;
 pub mod diff;
 pub mod ls;
+pub mod prune;
 pub mod rm;
 pub mod rollback;
 
