@@ -7,7 +7,7 @@
 //! Acting, in the runtime process with the caller's privilege. What a root is made of: [`rootfs`] (every path inside a
 //! root that is being built), [`skeleton`], [`archive`], [`unpack`], [`image`], [`tree`], [`source`]. Disposable systems:
 //! [`workspace`], [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants:
-//! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`layers`] (the root put together),
+//! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`pull`], [`layers`] (the root put together),
 //! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`provision`], [`birth`] and [`death`],
 //! [`launch`] and [`keeper`] with [`console_log`] and [`readiness`], [`adjust`] (`set`), [`pool`], [`doctor`], [`halt`], [`rename`], [`console`], [`look`], [`measure`], [`enter`], [`script`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
 //! one moment), [`snapshots`], [`difference`], [`twin`] (clones), [`parcel`] (export and import); [`aside`] is how a child does what takes its process into
@@ -53,6 +53,7 @@ pub mod parcel;
 pub mod pool;
 pub mod prepare;
 pub mod provision;
+pub mod pull;
 pub mod ranges;
 pub mod readiness;
 pub mod remove;

@@ -84,7 +84,7 @@ mod tests {
         assert_eq!(of(Rules { daily: 2, ..Rules::default() }), [3, 4]);
         assert_eq!(of(Rules { daily: 9, ..Rules::default() }), [1, 3, 4]);
         assert_eq!(of(Rules { hourly: 3, ..Rules::default() }), [1, 3, 4]);
-        assert_eq!(of(Rules { weekly: 9, ..Rules::default() }), [1, 4]);
+        assert_eq!(of(Rules { weekly: 9, ..Rules::default() }), [1, 3, 4]);
         assert!(of(Rules::default()).is_empty());
         assert_eq!(of(Rules { last: 1, weekly: 2, ..Rules::default() }), [3, 4]);
         let equal = kept(&[5, 5, 5], Rules { last: 2, ..Rules::default() });

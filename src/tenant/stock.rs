@@ -86,11 +86,9 @@ pub fn import(
 ) -> Result<(Imported, Vec<String>)> {
     estate.make()?;
     sweep(estate);
+    check_free(estate, name)?;
     let place = estate.templates().join(name.as_str());
-    if place.exists() {
-        return Err(taken(name));
-    }
-    let folder = Unfinished::make(estate)?;
+    let folder = Unfinished::make(estate, "")?;
     let root = folder.path.join("root");
     std::fs::DirBuilder::new().mode(0o755).create(&root).call(|| format!("mkdir({root:?})"))?;
     let mut rootfs = Rootfs::open(&root, estate.owners())?;
@@ -123,6 +121,14 @@ pub fn import(
     Ok((imported, prepare::left_out_warning(left_out).into_iter().collect()))
 }
 
+/// Whether a template may be called so.
+///
+/// # Errors
+/// Exit code 43 when one is.
+pub fn check_free(estate: &Estate, name: &Name) -> Result<()> {
+    if estate.templates().join(name.as_str()).exists() { Err(taken(name)) } else { Ok(()) }
+}
+
 fn taken(name: &Name) -> Error {
     Error::new(format!("there is a template '{name}' already"))
         .hint(format!("'isolate tenant template rm {name}' removes it, if no tenant uses it"))
@@ -141,21 +147,36 @@ fn find_init(rootfs: &Rootfs, binds: &[String]) -> Option<Init> {
     }
 }
 
+/// A folder for what is fetched before it is imported; it goes away with the value.
+///
+/// # Errors
+/// The call that failed.
+pub fn workshop(estate: &Estate) -> Result<Unfinished<'_>> {
+    estate.make()?;
+    Unfinished::make(estate, "pull-")
+}
+
 /// A folder under construction; dropped, it goes away.
-struct Unfinished<'a> {
+#[derive(Debug)]
+pub struct Unfinished<'a> {
     path: PathBuf,
     estate: &'a Estate,
     lock: Option<Lock<File>>,
 }
 
 impl<'a> Unfinished<'a> {
-    fn make(estate: &'a Estate) -> Result<Unfinished<'a>> {
-        let path = estate.templates().join(format!("{UNFINISHED}{}", std::process::id()));
+    fn make(estate: &'a Estate, what: &str) -> Result<Unfinished<'a>> {
+        let path = estate.templates().join(format!("{UNFINISHED}{what}{}", std::process::id()));
         std::fs::DirBuilder::new().mode(0o700).create(&path).call(|| format!("mkdir({path:?})"))?;
         let file = File::open(&path).call(|| format!("open({path:?})"))?;
         let lock = Lock::take(file, Wait::Never);
         let lock = lock.map_err(|(_, errno)| Error::sys(format!("flock({path:?})"), errno))?;
         Ok(Unfinished { path, estate, lock: Some(lock) })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     fn finish(mut self, place: &Path, name: &Name) -> Result<()> {

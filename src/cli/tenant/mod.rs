@@ -108,6 +108,7 @@ macro_rules! verb {
 /// Every verb, in the order of the help.
 const VERBS: &[Verb] = &[
     verb!(template "import", import, Acts),
+    verb!(template "pull", pull, Acts),
     verb!(template "ls", ls, Looks),
     verb!(template "show", show, Looks),
     verb!(template "verify", verify, Looks),
@@ -150,7 +151,7 @@ const VERBS: &[Verb] = &[
 
 /// Groups of verbs, with a line on each.
 const GROUPS: &[(&str, &str)] = &[
-    ("template", "Roots that tenants share: import, list, verify and remove them"),
+    ("template", "Roots that tenants share: import, pull, list, verify and remove them"),
     ("snapshot", "Disk and settings of a tenant as they were: take, list, compare, go back"),
 ];
 
@@ -336,6 +337,6 @@ mod tests {
         let error = unknown(None, "crate");
         assert_eq!(error.get_code(), Some(20));
         assert!(error.to_string().ends_with("did you mean 'isolate tenant create'?"), "{error}");
-        assert!(unknown(Some("template"), "remove").to_string().contains("there are import, ls"));
+        assert!(unknown(Some("template"), "remove").to_string().contains("there are import, pull"));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod import;
 pub mod ls;
+pub mod pull;
 pub mod rm;
 pub mod show;
 pub mod verify;
