@@ -12,6 +12,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
 
 use super::channel::{Channel, Message};
+use super::join::{Joined, join_container};
 use super::process::Program;
 use super::runtime::{Work, place};
 use super::{devices, hooks, links, listener, mounts, placement, process};
@@ -32,6 +33,7 @@ pub(super) struct Child<'a> {
     pub(super) plan: &'a Plan,
     pub(super) channel: Channel,
     pub(super) slots: Vec<Option<OwnedFd>>,
+    hook_output: hooks::Output,
     /// The container's root, once it is bound or entered.
     pub(super) root: Option<RootFolder>,
     pub(super) masks: mounts::Masks,
@@ -41,7 +43,7 @@ pub(super) struct Child<'a> {
     start: Option<OwnedFd>,
     /// The descriptor of a filter that notifies, until somebody else has it.
     notifier: Option<OwnedFd>,
-    container: Option<super::runtime::Joined>,
+    container: Option<Joined>,
     tasks: Vec<OwnedFd>,
     /// Whether an ordinary user made us, who could otherwise not look at us, or join what we are in.
     is_of_user: bool,
@@ -52,11 +54,16 @@ pub(super) struct Child<'a> {
 
 impl<'a> Child<'a> {
     /// Everything the new process does. Reports its failure and ends.
-    pub(super) fn enter(work: &mut Work<'a>, slots: Vec<Option<OwnedFd>>, channel: Channel) -> ! {
+    pub(super) fn enter(
+        work: &mut Work<'a>,
+        (slots, hook_output): (Vec<Option<OwnedFd>>, hooks::Output),
+        channel: Channel,
+    ) -> ! {
         let mut child = Child {
             plan: work.plan,
             channel,
             slots,
+            hook_output,
             root: None,
             masks: mounts::Masks::default(),
             program: None,
@@ -105,7 +112,8 @@ impl<'a> Child<'a> {
         let container = self.container.iter().flat_map(|joined| [&joined.pidfd, &joined.root]);
         let slots = self.slots.iter().flatten();
         let others = self.console_socket.iter().chain(&self.listener).chain(container).chain(slots);
-        others.map(AsRawFd::as_raw_fd).chain([self.channel.as_raw_fd()]).collect()
+        let hooks = self.hook_output.files().map(AsRawFd::as_raw_fd);
+        others.map(AsRawFd::as_raw_fd).chain(hooks).chain([self.channel.as_raw_fd()]).collect()
     }
 
     fn walk(&mut self) -> Result<Infallible> {
@@ -125,7 +133,7 @@ impl<'a> Child<'a> {
             Step::NewTimeNamespace { offsets } => new_time(offsets),
             Step::Fork { namespaces } => self.fork(namespaces),
             Step::Unshare { namespaces } => namespace::unshare(clone_flags(namespaces)),
-            Step::JoinContainer { namespaces } => self.join_container(namespaces),
+            Step::JoinContainer { namespaces } => join_container(self.container.as_ref(), namespaces),
             Step::EnterRoot => self.enter_root(),
             Step::BecomeRoot => process::become_root(),
             Step::Tell { token } => self.tell(*token),
@@ -155,7 +163,9 @@ impl<'a> Child<'a> {
             Step::MakeDevice { .. } => devices::make_device(self, &planned.step),
             Step::Symlink { path, target } => devices::make_link(self, path, target),
             Step::MakeFolder { path } => self.root()?.make_folder(path, 0o755).map(drop),
-            Step::Hooks { kind, hooks } => hooks::run_all(hooks, *kind, &(self.state)(self.host_pid, *kind)),
+            Step::Hooks { kind, hooks } => {
+                hooks::run_all(hooks, *kind, &(self.state)(self.host_pid, *kind), &self.hook_output)
+            }
             Step::Pivot => mounts::pivot(self),
             Step::MoveRoot => mounts::move_root(self),
             Step::Chroot { path } => mounts::chroot(self, path),
@@ -206,6 +216,8 @@ impl<'a> Child<'a> {
             | Step::WriteIdMaps { .. }
             | Step::MakeCgroup(_)
             | Step::LimitCgroup { .. }
+            | Step::HookOutput { .. }
+            | Step::JoinCacheGroup(_)
             | Step::SendListener(_)
             | Step::MoveNetDevice { .. }
             | Step::OomScore { .. } => Err(Error::new("the child has no way to do this")),
@@ -290,13 +302,6 @@ impl<'a> Child<'a> {
                 exit_now(0)
             }
         }
-    }
-
-    fn join_container(&self, namespaces: &[Namespace]) -> Result<()> {
-        let Some(container) = &self.container else {
-            return Err(Error::new("there is no container to join"));
-        };
-        namespace::enter(&container.pidfd, clone_flags(namespaces))
     }
 
     /// setns(2) leaves us at the root of the mount namespace, which with `--no-pivot` is not the

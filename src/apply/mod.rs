@@ -4,7 +4,9 @@
 //! | file | process | what |
 //! |---|---|---|
 //! | `runtime` | the runtime | host and beside: cgroups, clone, id maps, hooks, waiting |
+//! | `resctrl` | the runtime | shares of cache and memory bandwidth |
 //! | `idmaps` | the runtime | id maps of user namespaces and of mounts |
+//! | `join` | both | into the namespaces of a container that stands |
 //! | `child` | the child | setup, inside, last: the walk over the steps |
 //! | `mounts` | the child | mounts, masks, read-only paths, pivot |
 //! | `views` | the child | where masks are looked for below `/proc` and `/sys` |
@@ -21,6 +23,7 @@ mod copy_up;
 mod devices;
 pub mod hooks;
 pub mod idmaps;
+mod join;
 mod links;
 mod listener;
 mod mounts;
@@ -28,8 +31,10 @@ mod net_devices;
 mod old_flags;
 mod placement;
 mod process;
+pub mod resctrl;
 mod runtime;
 pub mod undo;
 mod views;
 
-pub use runtime::{Deed, Joined, Made, Work, carry_out};
+pub use join::Joined;
+pub use runtime::{Deed, Made, Work, carry_out};

@@ -8,7 +8,8 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::channel::{self, Channel, Message};
-use super::{child, hooks, idmaps, links, listener};
+use super::join::{Joined, join_container};
+use super::{child, hooks, idmaps, links, listener, resctrl};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Call, Error, Explain, Result};
 use crate::plan::seccomp::Listener;
@@ -51,16 +52,10 @@ pub enum Deed<'a> {
     Cgroups(&'a [&'a cgroup::Group]),
     /// They were not, after all: nothing of them is ours.
     NotMade(&'a [&'a cgroup::Group]),
+    /// A group of resctrl.
+    CacheGroup(resctrl::Made<'a>),
     /// A process was made.
     Process(i32),
-}
-
-/// A container that stands, as `exec` joins it.
-pub struct Joined {
-    /// Its init.
-    pub pidfd: OwnedFd,
-    /// Its root.
-    pub root: OwnedFd,
 }
 
 /// A child that is ready.
@@ -96,6 +91,7 @@ struct Runtime<'a> {
     /// Own namespaces that were left for a while, to return to.
     left: Vec<(u64, OwnedFd)>,
     slots: Vec<Option<OwnedFd>>,
+    hook_output: hooks::Output,
     made: Option<Made>,
     /// The child could not be born in its v2 cgroup.
     is_outside: bool,
@@ -114,6 +110,7 @@ pub fn carry_out(work: Work<'_>) -> Result<Made> {
         work,
         left: Vec::new(),
         slots: Vec::new(),
+        hook_output: hooks::Output::default(),
         made: None,
         is_outside: false,
         announced: Vec::new(),
@@ -156,7 +153,7 @@ impl<'a> Runtime<'a> {
         }
         match &planned.step {
             Step::JoinNamespace { namespace, path } => self.join(*namespace, path),
-            Step::JoinContainer { namespaces } => self.join_container(namespaces),
+            Step::JoinContainer { namespaces } => join_container(self.work.container.as_ref(), namespaces),
             Step::NewTimeNamespace { offsets } => self.new_time(offsets),
             Step::OpenSource { slot, path, recursive, id_map, link } => {
                 self.open_source(*slot, path, *recursive, id_map.as_ref(), *link)
@@ -168,12 +165,16 @@ impl<'a> Runtime<'a> {
             Step::WriteIdMaps { uid, gid, writer } => idmaps::write(self.pid()?, uid, gid, *writer),
             Step::Tell { token } => self.tell(*token),
             Step::Await { token } => self.wait_for(*token),
+            Step::HookOutput { stream, path } => self.hook_output.add(*stream, path),
             Step::Hooks { kind, hooks } => {
-                hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind))
+                hooks::run_all(hooks, *kind, &(self.work.state)(self.pid()?, *kind), &self.hook_output)
             }
             Step::Rlimit { resource, soft, hard, .. } => set_limit(self.pid()?, *resource, *soft, *hard),
             Step::MoveNetDevice { name, to } => super::net_devices::move_in(self.pid()?, name, to),
             Step::SendListener(to) => self.send_listener(to),
+            Step::JoinCacheGroup(group) => {
+                resctrl::join(group, self.pid()?, &|made| (self.work.journal)(Deed::CacheGroup(made)))
+            }
             Step::OomScore { value, lenient } => self.oom_score(*value, *lenient),
             other => Err(Error::new(format!("the runtime has no way to do this: {other}"))),
         }
@@ -193,13 +194,6 @@ impl<'a> Runtime<'a> {
         let wanted = namespace::open_kind(path, flag)?;
         self.remember(kind)?;
         namespace::enter(&wanted, flag)
-    }
-
-    fn join_container(&mut self, namespaces: &[Namespace]) -> Result<()> {
-        let Some(container) = &self.work.container else {
-            return Err(Error::new("there is no container to join"));
-        };
-        namespace::enter(&container.pidfd, child::clone_flags(namespaces))
     }
 
     fn new_time(&mut self, offsets: &[String]) -> Result<()> {
@@ -330,7 +324,8 @@ impl<'a> Runtime<'a> {
         };
         let Cloned::Parent { pid, pidfd } = cloned else {
             drop(ours);
-            child::Child::enter(&mut self.work, std::mem::take(&mut self.slots), Channel::new(theirs))
+            let files = (std::mem::take(&mut self.slots), std::mem::take(&mut self.hook_output));
+            child::Child::enter(&mut self.work, files, Channel::new(theirs))
         };
         let cgroup = std::mem::take(&mut self.work.cgroup);
         self.made = Some(Made { pid, pidfd, master: None, cgroup, channel: Channel::new(ours) });

@@ -42,6 +42,11 @@ pub fn take_back(folder: Folder, saved: Option<&Saved>) -> Result<()> {
     for (pid, start_time) in processes {
         note(end_process(pid, start_time));
     }
+    for record in &records {
+        if let Undo::CacheGroup { dir } = record {
+            note(super::resctrl::remove(dir));
+        }
+    }
     note(cgroup.and_then(|cgroup| cgroup.remove()));
     if failures.is_empty() {
         return folder.remove();

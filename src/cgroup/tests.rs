@@ -47,6 +47,7 @@ fn host(layout: Layout) -> Host {
         cgroups: layout,
         apparmor: false,
         selinux: false,
+        resctrl: Default::default(),
         systemd: None,
         namespaces: Vec::new(),
     }

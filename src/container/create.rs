@@ -12,7 +12,7 @@ use super::console::{Attachment, check_terminal_rules};
 use super::foreground::Signals;
 use super::listen_fds::{Activation, FIRST, keep};
 use super::{CgroupManager, CreateOptions, Runtime, State, Status, kept, notify};
-use crate::apply::{self, Deed, Made, Work};
+use crate::apply::{self, Deed, Made, Work, resctrl};
 use crate::cgroup::unit::Bus;
 use crate::cgroup::{Cgroup, SavedGroup, systemd};
 use crate::error::{Call, Error, Explain, Result};
@@ -370,6 +370,13 @@ fn record(folder: &Folder, deed: Deed<'_>) -> Result<()> {
         Deed::Cgroups(groups) => {
             let records = groups.iter().map(|group| Undo::Cgroup(SavedGroup::planned(group)));
             Undo::record(folder, &records.collect::<Vec<_>>())
+        }
+        Deed::CacheGroup(made) => {
+            let record = match made {
+                resctrl::Made::Soon(dir) => Undo::CacheGroup { dir: dir.to_owned() },
+                resctrl::Made::Not(dir) => Undo::NotMade { dir: dir.to_owned() },
+            };
+            Undo::record(folder, &[record])
         }
         Deed::Process(pid) => match process::start_time(Path::new("/proc"), pid)? {
             Some(start_time) => Undo::record(folder, &[Undo::Process { pid, start_time }]),

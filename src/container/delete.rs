@@ -2,6 +2,7 @@
 
 use super::create::{find, open_locked};
 use super::query::{status, to_state};
+use super::start::hook_output;
 use super::{Runtime, State, Status};
 use crate::apply::{hooks, undo};
 use crate::error::{Error, Explain, Kind, Result};
@@ -86,9 +87,17 @@ pub(super) fn force(folder: Folder, saved: &Saved) -> Result<()> {
 /// Runs the hooks after the container is gone; a failure is only told (runtime.md, "Lifecycle").
 pub(super) fn run_poststop(spec: &Spec, state: &State) {
     let listed = spec.hooks().as_ref().and_then(|hooks| hooks.poststop().as_ref());
+    let listed = crate::plan::hooks(listed);
+    if listed.is_empty() {
+        return;
+    }
     let bytes = serde_json::to_vec(state).unwrap_or_default();
-    for hook in crate::plan::hooks(listed) {
-        if let Err(error) = hooks::run_all(&[hook], HookKind::Poststop, &bytes) {
+    let output = hook_output(state).unwrap_or_else(|error| {
+        crate::log::warning(error);
+        hooks::Output::default()
+    });
+    for hook in listed {
+        if let Err(error) = hooks::run_all(&[hook], HookKind::Poststop, &bytes, &output) {
             crate::log::warning(error);
         }
     }

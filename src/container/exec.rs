@@ -273,7 +273,7 @@ fn join(
         lock: None,
         console_socket: options.console_socket.as_ref().map(connect).transpose()?,
         listener: None,
-        container: Some(Joined { pidfd, root }),
+        container: Some(Joined { pid: saved.pid, pidfd, root }),
         cgroup: cgroup.below(&options.cgroup)?,
         // Who listens to a seccomp filter is told of the container's init, beside the new process.
         state: &|_, _| {

@@ -121,7 +121,7 @@ fn visit(plan: &Plan, saved: &Saved) -> Result<()> {
         lock: None,
         console_socket: None,
         listener: None,
-        container: Some(Joined { pidfd, root }),
+        container: Some(Joined { pid: saved.pid, pidfd, root }),
         cgroup: Cgroup::default(),
         state: &|_, _| Vec::new(),
         journal: &|_| Ok(()),

@@ -125,5 +125,14 @@ pub(super) fn poststart_hooks(folder: &Folder, saved: &Saved) -> Result<Vec<Hook
 /// The first that failed; the container has to go then.
 pub(super) fn run_poststart(hooks: &[Hook], state: &State) -> Result<()> {
     let bytes = serde_json::to_vec(state).map_err(|error| Error::new(error.to_string()))?;
-    hooks::run_all(hooks, HookKind::Poststart, &bytes)
+    hooks::run_all(hooks, HookKind::Poststart, &bytes, &hook_output(state)?)
+}
+
+/// The files into which the hooks of a container write, opened.
+///
+/// # Errors
+/// One cannot be opened.
+pub(super) fn hook_output(state: &State) -> Result<hooks::Output> {
+    let lookup = |key| state.annotations.get(key).map(String::as_str);
+    hooks::Output::open(crate::plan::annotations::hook_output(lookup)?)
 }

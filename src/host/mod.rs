@@ -10,6 +10,22 @@ use serde::{Deserialize, Serialize};
 use crate::cgroup::layout::Layout;
 use crate::cgroup::unit::Manager;
 
+/// Where resctrl is mounted by convention.
+pub const RESCTRL: &str = "/sys/fs/resctrl";
+
+/// The filesystem by which cache and memory bandwidth are shared out (resctrl.rst of the kernel).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Resctrl {
+    /// Neither kernel nor processor have it, or one of them does not.
+    #[default]
+    Missing,
+    /// It is there, and not mounted.
+    NotMounted,
+    /// It is mounted at `/sys/fs/resctrl`.
+    Mounted,
+}
+
 /// Facts about the machine, its kernel and the calling process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Host {
@@ -40,6 +56,9 @@ pub struct Host {
     pub apparmor: bool,
     /// Whether SELinux is enabled.
     pub selinux: bool,
+    /// Whether cache and memory bandwidth can be shared out here.
+    #[serde(default)]
+    pub resctrl: Resctrl,
     /// Namespace types the kernel offers (`ls /proc/self/ns`).
     pub namespaces: Vec<String>,
 }

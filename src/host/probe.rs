@@ -4,7 +4,7 @@ use std::path::Path;
 
 use caps::{CapSet, Capability};
 
-use super::Host;
+use super::{Host, Resctrl};
 use crate::cgroup::{self, layout::Layout};
 use crate::error::{Call, Result};
 
@@ -22,7 +22,7 @@ pub fn probe() -> Result<Host> {
     if !caller.privileged {
         cgroup::probe::find_delegation(&mut cgroups);
     }
-    Ok(Host { cgroups, namespaces: namespaces(), ..caller })
+    Ok(Host { cgroups, resctrl: resctrl(), namespaces: namespaces(), ..caller })
 }
 
 /// The facts about the caller and the kernel's security modules alone, for a plan that makes no namespace and no
@@ -61,8 +61,20 @@ pub fn probe_caller() -> Result<Host> {
         apparmor: std::fs::read("/sys/module/apparmor/parameters/enabled")
             .is_ok_and(|text| text.starts_with(b"Y")),
         selinux: Path::new("/sys/fs/selinux/enforce").exists(),
+        resctrl: Resctrl::Missing,
         namespaces: Vec::new(),
     })
+}
+
+/// RDTGROUP_SUPER_MAGIC of linux/magic.h.
+const RESCTRL_MAGIC: i64 = 0x0765_5821;
+
+fn resctrl() -> Resctrl {
+    match nix::sys::statfs::statfs(super::RESCTRL) {
+        Ok(stat) if stat.filesystem_type().0 as i64 == RESCTRL_MAGIC => Resctrl::Mounted,
+        Ok(_) => Resctrl::NotMounted,
+        Err(_) => Resctrl::Missing,
+    }
 }
 
 fn kernel() -> Result<(u32, u32)> {

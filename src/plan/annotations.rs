@@ -1,10 +1,17 @@
 //! Annotations that change what is done: systemd's properties, and crun's, which engines set (`podman --group-add keep-groups`). Pure.
 //! Each of them is a power of whoever writes the config, so `features` names them as unsafe to pass on.
 
+use std::path::PathBuf;
+
 use oci_spec::runtime::Spec;
 
+use super::Stream;
 use crate::error::{Error, Result};
 
+/// A file of the host to which the standard output of hooks is appended.
+pub const HOOKS_STDOUT: &str = "run.oci.hooks.stdout";
+/// The same for their standard error.
+pub const HOOKS_STDERR: &str = "run.oci.hooks.stderr";
 /// `1`: the program keeps the further groups of whoever calls the runtime.
 pub const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 /// How `linux.mountLabel` is given to a filesystem: `context` (the default), `fscontext`, `defcontext` or
@@ -25,10 +32,12 @@ pub const CORE_SCHEDULING: &str = "org.isolate.core-scheduling";
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 
 /// All of them, sorted.
-pub const ALL: [&str; 7] = [
+pub const ALL: [&str; 9] = [
     CORE_SCHEDULING,
     LANDLOCK,
     SYSTEMD_PROPERTY,
+    HOOKS_STDERR,
+    HOOKS_STDOUT,
     KEEP_GROUPS,
     MOUNT_CONTEXT,
     PIDFD_RECEIVER,
@@ -68,6 +77,27 @@ pub fn says(spec: &Spec, key: &str, word: &str) -> Result<bool> {
             Err(Error::new(format!("{other:?} is not {word:?}")).at(format!("annotations[{key:?}]")))
         }
     }
+}
+
+/// Where hooks write, by `lookup` of annotations: what, the annotation, and the file.
+///
+/// # Errors
+/// When it is not an absolute path: hooks run in more than one folder.
+pub fn hook_output<'a>(
+    lookup: impl Fn(&'static str) -> Option<&'a str>,
+) -> Result<Vec<(Stream, String, PathBuf)>> {
+    let streams = [(Stream::Stdout, HOOKS_STDOUT), (Stream::Stderr, HOOKS_STDERR)];
+    let given = streams.into_iter().filter_map(|(stream, key)| Some((stream, key, lookup(key)?)));
+    given
+        .filter(|(.., path)| !path.is_empty())
+        .map(|(stream, key, path)| {
+            let place = format!("annotations[{key:?}]");
+            match path.starts_with('/') {
+                true => Ok((stream, place, PathBuf::from(path))),
+                false => Err(Error::new(format!("{path:?} is not an absolute path")).at(place)),
+            }
+        })
+        .collect()
 }
 
 /// The option by which a filesystem gets its label.

@@ -47,6 +47,7 @@ fn host_paths_before_pivot(plan: &Plan) -> bool {
         matches!(
             planned.step,
             Step::OpenSource { .. }
+                | Step::HookOutput { .. }
                 | Step::BindRoot { .. }
                 | Step::JoinNamespace { .. }
                 | Step::Chroot { .. }

@@ -7,8 +7,8 @@ use oci_spec::runtime::{Linux, Process, Spec};
 use super::cgroup::{self, CgroupPlan};
 use super::namespaces::Namespaces;
 use super::{
-    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Planned, Stage, Step, Token, annotations, ids,
-    net_devices, placement, process, root, seccomp,
+    ConsoleTo, HookKind, IdMap, MapWriter, Namespace, Plan, Planned, Stage, Step, Token, annotations, cache,
+    ids, net_devices, placement, process, root, seccomp,
 };
 use crate::cgroup::layout::Version;
 use crate::cgroup::unit::Unit;
@@ -69,6 +69,9 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     refuse_unprivileged(&namespaces, host)?;
 
     // The runtime, before and beside the child.
+    for (stream, why, path) in annotations::hook_output(|key| annotations::value(spec, key))? {
+        plan.push(Stage::Host, why, Step::HookOutput { stream, path });
+    }
     namespaces.plan_host(&mut plan, host);
     for group in groups.groups.iter().filter(|group| group.version == Version::V2) {
         // A scope is made of processes that exist.
@@ -77,7 +80,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
         plan.push(stage, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
     }
     let limits = process::limits_stage(namespaces.is_own(Namespace::User));
-    plan_beside(&mut plan, spec, &maps, &groups, limits, host)?;
+    plan_beside(&mut plan, spec, &maps, &groups, limits, (host, &options.id))?;
 
     // The child, with the old root still in sight.
     if maps.is_needed() {
@@ -145,6 +148,7 @@ pub fn compile_exec(
     if limits == Stage::Beside {
         process::plan_limits(&mut plan, process_, "process", limits);
     }
+    cache::plan_exec(&mut plan, spec, &options.id)?;
     plan.push(Stage::Beside, "default", Step::Tell { token: Token::Commit });
 
     plan.push(Stage::Setup, "default", Step::Await { token: Token::Cgroup });
@@ -286,7 +290,7 @@ fn plan_beside(
     maps: &Maps,
     groups: &CgroupPlan,
     limits: Stage,
-    host: &Host,
+    (host, id): (&Host, &ContainerId),
 ) -> Result<()> {
     if let Some(writer) = maps.writer {
         let step = Step::WriteIdMaps { uid: maps.uid.clone(), gid: maps.gid.clone(), writer };
@@ -322,6 +326,7 @@ fn plan_beside(
     if let Some(process) = spec.process().as_ref().filter(|_| limits == Stage::Beside) {
         process::plan_limits(plan, process, "process", limits);
     }
+    cache::plan(plan, spec, id)?;
     plan.push(Stage::Beside, "default", Step::Tell { token: Token::Commit });
     Ok(())
 }

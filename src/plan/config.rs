@@ -52,6 +52,7 @@ pub fn check_host(spec: &Spec, host: &Host) -> Faults {
     for why in policy.iter().flat_map(|policy| super::placement::newer_than(policy, host.kernel)) {
         faults.add("linux.memoryPolicy", format!("{why}, and this is {}.{}", host.kernel.0, host.kernel.1));
     }
+    super::cache::check_host(spec, host, &mut faults);
     let resources = spec.linux().as_ref().and_then(|linux| linux.resources().as_ref());
     let unified = resources.and_then(|resources| resources.unified().as_ref());
     if unified.is_some_and(|files| !files.is_empty()) && !has_version_2(host) {

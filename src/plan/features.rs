@@ -74,7 +74,7 @@ pub fn features(host: &Host, facts: &Facts<'_>) -> Value {
             "apparmor": {"enabled": true},
             "selinux": {"enabled": true},
             "memoryPolicy": {"modes": placement::mode_names(), "flags": placement::flag_names()},
-            "intelRdt": {"enabled": false, "schemata": false, "monitoring": false},
+            "intelRdt": {"enabled": true, "schemata": true, "monitoring": true},
             "mountExtensions": {"idmap": {"enabled": true}},
             "netDevices": {"enabled": true}
         },

@@ -6,6 +6,7 @@
 //! for it, or the rule of the runtime that did (`default`).
 
 pub mod annotations;
+mod cache;
 pub mod cgroup;
 pub mod check;
 mod compile;
@@ -31,6 +32,7 @@ mod running;
 pub mod seccomp;
 mod step;
 
+pub use cache::{CacheGroup, Making};
 pub use compile::{Options, Start, compile, compile_exec};
 pub use ids::{IdMap, writer as map_writer};
 pub use mounts::may_cover_procfs;
@@ -146,6 +148,7 @@ pub(crate) fn test_host() -> crate::host::Host {
         apparmor: false,
         selinux: false,
         systemd: None,
+        resctrl: Default::default(),
         namespaces: ["cgroup", "ipc", "mnt", "net", "pid", "user", "uts"].map(str::to_owned).to_vec(),
     }
 }

@@ -84,6 +84,7 @@ impl Step {
             | Step::MakeFolder { path }
             | Step::MaskPath { path } => path.to_string(),
             Step::OpenSource { path, .. }
+            | Step::HookOutput { path, .. }
             | Step::BindRoot { path }
             | Step::Cwd { path }
             | Step::Chroot { path }
@@ -123,6 +124,13 @@ impl fmt::Display for Step {
             Step::MakeCgroup(group) => write!(f, "mkdir {}", group.dir.display()),
             Step::LimitCgroup { hierarchy } => write!(f, "write limits in {hierarchy}:"),
             Step::JoinCgroups => write!(f, "join the cgroups"),
+            Step::JoinCacheGroup(group) => {
+                let made = if group.making == super::Making::IfMissing { ", made if missing" } else { "" };
+                let share = group.schemata.join("; ");
+                let share = if share.is_empty() { share } else { format!(", share {share}") };
+                let counted = if group.monitor.is_some() { ", counted apart" } else { "" };
+                write!(f, "join the cache group {}{made}{share}{counted}", group.folder().display())
+            }
             Step::SessionKeyring { name } => write!(f, "new session keyring {name}"),
             Step::Propagation { flags } => write!(f, "propagation of / {}", propagation_name(*flags)),
             Step::BindRoot { path } => write!(f, "bind the root {} on itself", path.display()),
@@ -167,6 +175,9 @@ impl fmt::Display for Step {
                 write!(f, "mknod {path} {kind} {major}:{minor} mode {mode:04o} owner {uid}:{gid}")
             }
             Step::Symlink { path, target } => write!(f, "symlink {path} -> {}", target.display()),
+            Step::HookOutput { stream, path } => {
+                write!(f, "open {} for what hooks say ({stream:?})", path.display())
+            }
             Step::Hooks { kind, hooks } => {
                 let paths: Vec<_> = hooks.iter().map(|hook| hook.path.display().to_string()).collect();
                 write!(f, "run {kind:?} hooks {}", paths.join(", "))

@@ -30,6 +30,14 @@ pub fn compile_mounts(
     joined: &[Namespace],
     host: &Host,
 ) -> Result<Plan> {
+    if host.kernel < (5, 2) {
+        let text = "mounts of a container that runs need open_tree(2) and move_mount(2) of Linux 5.2";
+        return Err(Error::new(format!("{text}, and this is {}.{}", host.kernel.0, host.kernel.1))
+            .kind(Kind::Unsupported)
+            .hint(
+                "nothing older mounts without trusting a path of the container; put the mount in its config",
+            ));
+    }
     let linux = spec.linux().as_ref();
     let namespaces = Namespaces::read(linux, host)?;
     let uid_maps = ids::read(linux.and_then(|linux| linux.uid_mappings().as_ref()));
@@ -246,6 +254,17 @@ mod tests {
             at("unshare mnt") < at("open the source") && at("open the source") < at("enter the container")
         );
         assert_eq!(steps.last().unwrap(), "end");
+    }
+
+    #[test]
+    fn a_kernel_that_cannot_mount_by_descriptor_alone_adds_none() {
+        let host = Host { kernel: (5, 1), ..test_host() };
+        let error = compiled(binds(), &host).unwrap_err().to_string();
+        assert!(
+            error.contains("need open_tree(2) and move_mount(2) of Linux 5.2, and this is 5.1"),
+            "{error}"
+        );
+        assert!(compile_unmounts(&spec(json!([{"destination": "/data"}])), &[]).is_ok());
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::cache::CacheGroup;
 use super::cgroup::Group;
 use super::ids::IdMap;
 use super::seccomp::{Filter, Handover, Listener};
@@ -71,6 +72,16 @@ pub enum HookKind {
     Poststart,
     /// In the runtime's namespaces, after the container is gone.
     Poststop,
+}
+
+/// Where a program writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stream {
+    /// Its results.
+    Stdout,
+    /// Its complaints.
+    Stderr,
 }
 
 /// One hook.
@@ -236,6 +247,8 @@ pub enum Step {
     JoinCgroups,
 
     // ---- the child's view of files
+    /// Writes the process to `tasks` of a group of resctrl, made and given its share before where that is missing.
+    JoinCacheGroup(CacheGroup),
     /// keyctl(2) JOIN_SESSION_KEYRING.
     SessionKeyring {
         /// Its name.
@@ -360,6 +373,13 @@ pub enum Step {
     MakeFolder {
         /// In the root.
         path: RootPath,
+    },
+    /// open(2), for appending, of a file of the host into which all hooks write, those too that run in the container.
+    HookOutput {
+        /// What they write there.
+        stream: Stream,
+        /// The file, absolute; made where it is missing.
+        path: PathBuf,
     },
     /// Runs hooks.
     Hooks {

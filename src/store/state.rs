@@ -100,7 +100,12 @@ impl Saved {
 pub enum Undo {
     /// A cgroup that is about to be made, or was.
     Cgroup(SavedGroup),
-    /// A cgroup of an earlier record that was not made after all, and is not ours.
+    /// A group of resctrl that is about to be made, or was.
+    CacheGroup {
+        /// Its folder.
+        dir: PathBuf,
+    },
+    /// A cgroup, or group of resctrl, of an earlier record that was not made after all, and is not ours.
     NotMade {
         /// Its folder.
         dir: PathBuf,
@@ -146,7 +151,11 @@ impl Undo {
         };
         let strays: Vec<bool> = records
             .iter()
-            .map(|record| matches!(record, Undo::Cgroup(saved) if is_not_made(&saved.dir)))
+            .map(|record| match record {
+                Undo::Cgroup(saved) => is_not_made(&saved.dir),
+                Undo::CacheGroup { dir } => is_not_made(dir),
+                _ => false,
+            })
             .collect();
         let mut kept = strays.into_iter();
         records.retain(|_| !kept.next().unwrap_or(false));

@@ -99,11 +99,20 @@ impl RootFolder {
                 Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
                 // A rename somewhere on the host, while `..` was being walked.
                 Err(errno @ (Errno::EAGAIN | Errno::EINTR)) => last = errno,
+                // KERNEL(5.6): openat2.
                 Err(Errno::ENOSYS) => return self.walk(path, resolve),
+                Err(Errno::EPERM) if self.is_denied() => return self.walk(path, resolve),
                 Err(errno) => return Err(Error::sys(format!("openat2({path}, in the root)"), errno)),
             }
         }
         Err(Error::sys(format!("openat2({path}, in the root)"), last))
+    }
+
+    /// Whether a filter around us refuses openat2(2), as it is and not for the file: the folder that is open already
+    /// can be opened once more by anybody.
+    fn is_denied(&self) -> bool {
+        let how = OpenHow::new().flags(OFlag::O_PATH | OFlag::O_CLOEXEC);
+        matches!(openat2(&self.0, ".", how), Err(Errno::EPERM))
     }
 
     fn walk(&self, path: &RootPath, resolve: ResolveFlag) -> Result<Option<OwnedFd>> {

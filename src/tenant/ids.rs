@@ -114,6 +114,7 @@ mod tests {
             cgroups: Layout::default(),
             apparmor: false,
             selinux: false,
+            resctrl: Default::default(),
             systemd: None,
             namespaces: vec![],
         }

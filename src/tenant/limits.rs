@@ -147,6 +147,7 @@ pub(crate) mod tests {
             cgroups: Layout { hierarchies: vec![hierarchy] },
             apparmor: false,
             selinux: false,
+            resctrl: Default::default(),
             systemd: None,
             namespaces: vec![],
         }

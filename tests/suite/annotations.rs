@@ -68,6 +68,8 @@ fn features_names_every_annotation_that_changes_what_is_done() {
         "org.isolate.core-scheduling",
         "org.isolate.landlock",
         "org.systemd.property.",
+        "run.oci.hooks.stderr",
+        "run.oci.hooks.stdout",
         "run.oci.keep_original_groups",
         "run.oci.mount_context_type",
         "run.oci.pidfd_receiver",

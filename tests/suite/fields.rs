@@ -19,7 +19,7 @@ tests![
     a_limit_of_no_processes_is_told_from_no_limit needs [Need::Isolate, Need::Cgroup("pids")],
     network_classes_without_their_controller_are_refused needs [Need::Root, Need::Isolate],
     rdma_without_its_controller_is_refused needs [Need::Root, Need::Isolate],
-    cache_allocation_is_refused needs [Need::Isolate],
+    a_share_of_the_cache_is_refused_where_nothing_shares_it_out needs [Need::Isolate],
     features_tells_of_every_part_of_the_standard needs [Need::Isolate],
 ];
 
@@ -103,10 +103,13 @@ fn rdma_without_its_controller_is_refused() {
         .refused(&["linux.resources.rdma", "rdma"]);
 }
 
-fn cache_allocation_is_refused() {
+fn a_share_of_the_cache_is_refused_where_nothing_shares_it_out() {
+    if std::path::Path::new("/sys/fs/resctrl/schemata").exists() {
+        skip("this host has resctrl");
+    }
     Bundle::nothing()
         .set("/linux/intelRdt", json!({"closID": "x"}))
-        .refused(&["linux.intelRdt: it is not supported by this version"]);
+        .refused(&["linux.intelRdt: ", "resctrl"]);
 }
 
 fn features_tells_of_every_part_of_the_standard() {
@@ -115,7 +118,7 @@ fn features_tells_of_every_part_of_the_standard() {
     for (pointer, expected) in [
         ("/netDevices/enabled", json!(true)),
         ("/mountExtensions/idmap/enabled", json!(true)),
-        ("/intelRdt/enabled", json!(false)),
+        ("/intelRdt", json!({"enabled": true, "schemata": true, "monitoring": true})),
         (
             "/memoryPolicy/flags",
             json!(["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"]),

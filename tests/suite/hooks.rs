@@ -29,6 +29,9 @@ tests![
     poststop_runs_after_a_failed_create needs [Need::Not("runc", "1.1 runs none")],
     what_a_hook_prints_is_told_when_it_fails,
     the_network_exists_when_the_hooks_run,
+    what_all_hooks_say_is_appended_to_the_files_of_the_annotations needs [Need::Isolate],
+    a_failing_hook_says_why_in_the_file_of_the_annotation needs [Need::Isolate],
+    a_file_for_hooks_that_cannot_be_opened_fails_create needs [Need::Isolate],
 ];
 
 const KINDS: [&str; 6] =
@@ -243,4 +246,45 @@ fn the_network_exists_when_the_hooks_run() {
         Some(container.read("/tmp/seen").trim().to_owned()),
         process::namespace(container.pid(), "net")
     );
+}
+
+/// crun's annotations. A hook of the container writes there too, though the file is out of its sight.
+fn what_all_hooks_say_is_appended_to_the_files_of_the_annotations() {
+    let bundle = all_kinds("echo out KIND; echo err KIND >&2");
+    let [out, err] = ["out", "err"].map(|name| bundle.folder.join(name));
+    fs::write(&out, "before\n").unwrap();
+    let annotations = json!({"run.oci.hooks.stdout": out, "run.oci.hooks.stderr": err});
+    let container = bundle.set("/annotations", annotations).start();
+    let descriptors = container.sh("ls -l /proc/1/fd");
+    let files = [&out, &err].map(|file| file.display().to_string());
+    assert!(!files.iter().any(|file| descriptors.contains(file)), "{descriptors}");
+    container.delete_by_force().ok();
+    let said = |word: &str| KINDS.map(|kind| format!("{word} {kind}\n")).concat();
+    assert_eq!(fs::read_to_string(&out).unwrap(), format!("before\n{}", said("out")));
+    assert_eq!(fs::read_to_string(&err).unwrap(), said("err"));
+}
+
+fn a_failing_hook_says_why_in_the_file_of_the_annotation() {
+    let bundle = with_hook(Bundle::sleeper(), "createRuntime", "echo shown; echo the reason >&2; exit 3");
+    let file = bundle.folder.join("err");
+    let container = bundle.set("/annotations", json!({"run.oci.hooks.stderr": file})).container();
+    container.create(&[]).fails(1, &["exit status 3, output: \"shown\""]);
+    container.leaves_nothing();
+    assert_eq!(fs::read_to_string(&file).unwrap(), "the reason\n");
+}
+
+fn a_file_for_hooks_that_cannot_be_opened_fails_create() {
+    for (file, words) in
+        [("here", "\"here\" is not an absolute path"), ("/nonesuch/file", "O_APPEND): ENOENT")]
+    {
+        let bundle = with_hook(Bundle::sleeper(), "createRuntime", "exit 0");
+        bundle
+            .set("/annotations", json!({"run.oci.hooks.stdout": file}))
+            .refused(&["annotations[\"run.oci.hooks.stdout\"]", words]);
+    }
+    // A pipe that nobody reads would keep us for ever.
+    let bundle = with_hook(Bundle::sleeper(), "createRuntime", "exit 0");
+    let pipe = bundle.folder.join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    bundle.set("/annotations", json!({"run.oci.hooks.stderr": pipe})).refused(&["hooks.stderr", "ENXIO"]);
 }

@@ -64,7 +64,13 @@ pub fn open() {
     fs::create_dir_all(&folder).expect("a temporary folder");
     super::bundle::copy_busybox(&folder);
     child::start_reaper();
-    let _ = SESSION.set(Session { runtime: runtime_under_test(), folder, mark });
+    let runtime = match super::vanish::asked_for() {
+        Some((calls, errno)) => {
+            super::vanish::program_without(&folder, &runtime_under_test(), &calls, &errno)
+        }
+        None => runtime_under_test(),
+    };
+    let _ = SESSION.set(Session { runtime, folder, mark });
 }
 
 /// Removes what the run itself has made: its folder, and its empty parent cgroups.

@@ -1,11 +1,10 @@
-//! Rules of the remaining Linux sections: devices, paths, propagation, personality, cgroup path; and the
-//! sections that this version refuses. Pure.
+//! Rules of the remaining Linux sections: devices, paths, propagation, personality, cgroup path. Pure.
 
 use std::path::Component;
 
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType};
 
-use super::{NOT_YET, check_absolute, check_id, check_path, check_text};
+use super::{check_absolute, check_id, check_path, check_text};
 use crate::oci::fault::{Faults, quoted};
 
 /// The kernel's bounds of a device number (12 and 20 bits).
@@ -33,7 +32,9 @@ pub(super) fn check(linux: &Linux, faults: &mut Faults) {
     if let Some(policy) = linux.memory_policy() {
         super::memory_policy::check(policy, faults);
     }
-    refuse_what_is_not_built(linux, faults);
+    if let Some(rdt) = linux.intel_rdt() {
+        super::intel_rdt::check(rdt, faults);
+    }
 }
 
 fn check_device(device: &LinuxDevice, place: &str, faults: &mut Faults) {
@@ -98,11 +99,5 @@ fn check_cgroups_path(linux: &Linux, faults: &mut Faults) {
     check_path(path, "linux.cgroupsPath", faults);
     if path.components().any(|part| part == Component::ParentDir) {
         faults.add("linux.cgroupsPath", format!("{} climbs with ..", quoted(&path.to_string_lossy())));
-    }
-}
-
-fn refuse_what_is_not_built(linux: &Linux, faults: &mut Faults) {
-    if linux.intel_rdt().is_some() {
-        faults.add("linux.intelRdt", format!("it is {NOT_YET}"));
     }
 }

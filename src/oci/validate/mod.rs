@@ -1,10 +1,10 @@
 //! The rules of runtime-spec 1.3 that need no host: one function a section of the config. Pure.
 //!
-//! Also refused here, never ignored: what the specification knows and this version does not do yet
-//! ([`NOT_YET`]). What depends on the host is checked in `plan`.
+//! What depends on the host is checked in `plan`.
 
 mod container;
 mod ids;
+mod intel_rdt;
 mod linux;
 mod memory_policy;
 mod net_devices;
@@ -21,9 +21,6 @@ use super::fault::{Fault, Faults, quoted};
 use super::read::Config;
 
 pub use sysctl::sysctl_path;
-
-/// Why a value is refused that a later version will take.
-pub const NOT_YET: &str = "not supported by this version";
 
 /// Every fault of `config`, section by section, in a fixed order. Their JSON paths count from the root.
 pub fn validate(config: &Config) -> Faults {

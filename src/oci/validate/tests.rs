@@ -463,12 +463,28 @@ fn propagation_cgroup_path_and_personality_are_checked() {
 }
 
 #[test]
-fn what_is_not_built_is_refused_never_ignored() {
-    refuses(
+fn a_share_of_the_cache_has_the_name_and_lines_of_its_kind() {
+    let rdt = |rdt: Value, faults: &[&str]| refuses("/linux/intelRdt", rdt, faults);
+    accepts(
         "/linux/intelRdt",
-        json!({"closID": "x"}),
-        &["linux.intelRdt: it is not supported by this version"],
+        json!({"closID": "/", "l3CacheSchema": "L3:0=f\nMB:0=1", "memBwSchema": "MB:0=50"}),
     );
+    accepts("/linux/intelRdt", json!({"schemata": ["L3CODE:0=f", "SMBA:0=10"], "enableMonitoring": true}));
+    rdt(
+        json!({"closID": "a/b"}),
+        &["linux.intelRdt.closID: \"a/b\" is not the name of a group: one name, or / for the root's"],
+    );
+    rdt(
+        json!({"closID": "mon_groups"}),
+        &["linux.intelRdt.closID: \"mon_groups\" is not the name of a group: one name, or / for the root's"],
+    );
+    rdt(json!({"memBwSchema": "0=1"}), &["linux.intelRdt.memBwSchema: \"0=1\" does not start with MB:"]);
+    rdt(
+        json!({"memBwSchema": "MB:0=1\nMB:1=1"}),
+        &["linux.intelRdt.memBwSchema: \"MB:0=1\\nMB:1=1\" is not one line"],
+    );
+    rdt(json!({"l3CacheSchema": "0=f"}), &["linux.intelRdt.l3CacheSchema: \"0=f\" does not start with L3"]);
+    rdt(json!({"schemata": [""]}), &["linux.intelRdt.schemata[0]: \"\" is not one line"]);
 }
 
 #[test]

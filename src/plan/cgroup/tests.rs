@@ -31,6 +31,7 @@ fn host(hierarchies: Vec<Hierarchy>) -> Host {
         cgroups: Layout { hierarchies },
         apparmor: false,
         selinux: false,
+        resctrl: Default::default(),
         systemd: None,
         namespaces: Vec::new(),
     }
