@@ -71,8 +71,9 @@ fn the_console_is_the_terminal_of_the_init() {
     run.wait_for_output("a42b");
     // A second one looks at the same.
     let (mut second, mut more) = console(&estate);
-    keys.write_all(b"echo c$((50+2))d\n").unwrap();
+    more.write_all(b"echo c$((50+2))d\n").unwrap();
     second.wait_for_output("c52d");
+    run.wait_for_output("c52d");
     more.write_all(b"\x1d").unwrap();
     second.finish().ok();
     keys.write_all(b"\x1dexit\n").unwrap();
