@@ -277,6 +277,10 @@ fn refused(fstype: &str, target: &RootPath, data: &str, errno: Errno) -> Error {
     let error = Error::sys(format!("mount({fstype}, {target}, {data:?})"), errno);
     match errno {
         Errno::ENODEV => error.because("this kernel has no such filesystem"),
+        // Locked mounts on it would be lifted (mount_too_revealing() of the kernel).
+        Errno::EPERM if fstype == "proc" => error
+            .because("not allowed in this user namespace, or the procfs of the caller is covered in places")
+            .hint("an outer container must not mask parts of /proc (podman: --security-opt unmask=ALL)"),
         Errno::EPERM => error.because("not allowed in this user namespace"),
         _ => error,
     }

@@ -141,9 +141,16 @@ fn refused(group: &Group, call: &str, errno: Errno) -> Error {
             .because(format!("cannot set {controller} limit: container could not join or create cgroup"))
             .at(&write.why);
     }
-    error
-        .because("rootless needs no limits + no cgrouppath when no permission is granted for cgroups")
-        .hint("have the cgroup delegated to the caller, or remove linux.resources and linux.cgroupsPath")
+    let error =
+        error.because("rootless needs no limits + no cgrouppath when no permission is granted for cgroups");
+    match errno {
+        // An outer container shows its cgroups, and lets nobody write there.
+        Errno::EROFS => error.hint(
+            "give the container that isolate runs in its cgroups to write, or use '--cgroup-manager disabled', \
+             which limits nothing",
+        ),
+        _ => error.hint("have the cgroup delegated to the caller, or remove linux.resources and linux.cgroupsPath"),
+    }
 }
 
 /// Hands the controllers that `group` needs down to its folder, which exists.

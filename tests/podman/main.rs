@@ -15,6 +15,7 @@ mod limits;
 mod mounts;
 mod names;
 mod namespaces;
+mod nested;
 mod network;
 mod pods;
 mod process;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
     tests.extend(mounts::tests());
     tests.extend(security::tests());
     tests.extend(namespaces::tests());
+    tests.extend(nested::tests());
     tests.extend(network::tests());
     tests.extend(pods::tests());
     tests.extend(build::tests());

@@ -63,6 +63,7 @@ suite![
     mounts_running,
     namespaces,
     neighbours,
+    nested,
     net_devices,
     no_process,
     notify,

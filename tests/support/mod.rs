@@ -16,6 +16,7 @@ pub mod flip;
 pub mod guard;
 pub mod mark;
 pub mod need;
+pub mod nested;
 pub mod process;
 pub mod runner;
 pub mod session;
