@@ -12,7 +12,7 @@ tests![
     the_plan_of_podmans_config needs [Need::Isolate],
     the_plan_of_a_user_namespace needs [Need::Isolate, Need::UserNamespaces],
     the_plan_of_a_terminal needs [Need::Isolate],
-    the_plan_of_limits needs [Need::Isolate, Need::CgroupV1("memory")],
+    the_plan_of_limits needs [Need::Isolate, Need::Root, Need::Cgroup("memory")],
     the_plan_of_mounts needs [Need::Isolate],
     the_plan_of_a_locked_down_process needs [Need::Isolate],
     the_plan_of_hooks_and_devices needs [Need::Isolate],
