@@ -71,7 +71,7 @@ const RESCTRL_MAGIC: i64 = 0x0765_5821;
 
 fn resctrl() -> Resctrl {
     match nix::sys::statfs::statfs(super::RESCTRL) {
-        Ok(stat) if stat.filesystem_type().0 as i64 == RESCTRL_MAGIC => Resctrl::Mounted,
+        Ok(stat) if stat.filesystem_type().0 == RESCTRL_MAGIC => Resctrl::Mounted,
         Ok(_) => Resctrl::NotMounted,
         Err(_) => Resctrl::Missing,
     }

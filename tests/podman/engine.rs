@@ -240,6 +240,7 @@ fn make_engine() -> Result<Engine, String> {
         fs::create_dir_all(folder.join(name)).map_err(|error| error.to_string())?;
     }
     fs::set_permissions(folder.join("run"), fs::Permissions::from_mode(0o700)).unwrap();
+    link_user_bus(&folder.join("run"));
     write_configuration(&folder);
     let archive = image_archive(&folder);
     let foreign = podmans_cgroups().filter(|path| path.exists()).chain(mounts_below(NAMESPACES)).collect();
@@ -254,6 +255,17 @@ fn make_engine() -> Result<Engine, String> {
         let _ = remove_storage(&folder, driver);
     }
     Err(refusals.join("\n"))
+}
+
+/// An ordinary user's podman, and the runtime that it calls, look in `XDG_RUNTIME_DIR` for the bus of his session.
+fn link_user_bus(folder: &Path) {
+    let Some(real) = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| is_rootless()).map(PathBuf::from) else {
+        return;
+    };
+    if cgroup_manager() == "systemd" && real.join("bus").exists() {
+        std::os::unix::fs::symlink(real.join("bus"), folder.join("bus")).unwrap();
+        std::os::unix::fs::symlink(real.join("systemd"), folder.join("systemd")).unwrap();
+    }
 }
 
 fn import(folder: &Path, driver: &str, archive: &Path) -> Output {

@@ -8,6 +8,7 @@ use crate::tests;
 
 tests![
     statistics_come_in_the_form_of_runc needs [Need::Cgroup("memory"), Need::Cgroup("pids")],
+    every_number_that_runc_tells_is_told needs [Need::Root, Need::Cgroup("memory"), Need::Program("runc"), Need::Isolate],
     the_numbers_are_those_of_the_kernel needs [Need::Cgroup("memory"), Need::Cgroup("pids"), Need::Isolate],
     pressure_is_told_where_the_kernel_has_it needs [Need::Root, Need::File("/proc/pressure/cpu"), Need::Isolate],
     network_devices_are_counted_by_name needs [Need::Cgroup("pids"), Need::Isolate],
@@ -74,6 +75,47 @@ fn statistics_come_in_the_form_of_runc() {
     ] {
         assert!(data.pointer(pointer).is_some(), "{pointer} in {data}");
     }
+}
+
+/// The places of all values of a document, and of what kind each is; of lists the first element.
+fn places(value: &Value, at: &str, all: &mut Vec<(String, &'static str)>) {
+    match value {
+        Value::Object(map) => {
+            map.iter().for_each(|(name, value)| places(value, &format!("{at}/{name}"), all))
+        }
+        Value::Array(list) => {
+            all.push((at.to_owned(), "list"));
+            list.iter().take(1).for_each(|value| places(value, &format!("{at}/0"), all));
+        }
+        Value::Number(_) => all.push((at.to_owned(), "number")),
+        Value::String(_) => all.push((at.to_owned(), "text")),
+        Value::Bool(_) => all.push((at.to_owned(), "truth")),
+        Value::Null => {}
+    }
+}
+
+/// The same config under runc: whatever it tells, and in whichever form, is told here.
+fn every_number_that_runc_tells_is_told() {
+    let ours = limited().start();
+    let data = event(&ours);
+    let bundle = limited();
+    let (root, id) = (bundle.folder.join("runc"), bundle.id.clone());
+    bundle.write();
+    let runc = |arguments: &[&str]| {
+        let mut command = std::process::Command::new("runc");
+        child::run(command.arg("--root").arg(&root).args(arguments))
+    };
+    let started = runc(&["run", "--detach", "--bundle", bundle.folder.to_str().unwrap(), &id]);
+    let theirs = runc(&["events", "--stats", &id]);
+    runc(&["delete", "--force", &id]);
+    started.ok();
+    let theirs = theirs.ok().json()["data"].clone();
+    let (mut seen, mut told) = (Vec::new(), Vec::new());
+    places(&theirs, "", &mut seen);
+    places(&data, "", &mut told);
+    assert!(seen.len() > 20, "{theirs}");
+    let missing: Vec<_> = seen.iter().filter(|place| !told.contains(place)).collect();
+    assert!(missing.is_empty(), "{missing:?}\nours: {data}\nrunc's: {theirs}");
 }
 
 fn the_numbers_are_those_of_the_kernel() {
