@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use oci_spec::runtime::{LinuxIdMapping, LinuxMemoryPolicy, LinuxPersonality, Process, Spec};
+use oci_spec::runtime::{LinuxIdMapping, LinuxIntelRdt, LinuxMemoryPolicy, LinuxPersonality, Process, Spec};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -69,6 +69,8 @@ struct LinuxSections<'a> {
     personality: Option<&'a LinuxPersonality>,
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_policy: Option<&'a LinuxMemoryPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    intel_rdt: Option<&'a LinuxIntelRdt>,
 }
 
 /// A filter with its program in hexadecimal digits, sixteen an instruction: the fields as the kernel has them.
@@ -101,6 +103,7 @@ pub(super) fn write(folder: &Folder, spec: &Spec, plan: &Plan) -> Result<()> {
                 gid_mappings: linux.and_then(|linux| linux.gid_mappings().as_ref()),
                 personality: linux.and_then(|linux| linux.personality().as_ref()),
                 memory_policy: linux.and_then(|linux| linux.memory_policy().as_ref()),
+                intel_rdt: linux.and_then(|linux| linux.intel_rdt().as_ref()),
             },
         },
         filter: filter.map(SavedFilter::of),
