@@ -278,9 +278,16 @@ fn plan_filesystem(
         data: filesystem_data(fstype, options, around),
         attributes: change,
         copy_up: options.tmpcopyup && fstype == "tmpfs",
-        fallback: (fstype == "sysfs").then(|| PathBuf::from("/sys")),
+        fallback: (fstype == "sysfs" && may_be_denied(around)).then(|| PathBuf::from("/sys")),
     };
     plan.push(Stage::Setup, why, step);
+}
+
+/// Whether the kernel has a reason to deny a new sysfs. To the host's root with a network namespace of the container's own
+/// it has none, and any failure must not end with a view of the host's network and cgroups.
+fn may_be_denied(around: &Around<'_>) -> bool {
+    let is_new = |kind| around.namespaces.is_new(kind);
+    !around.host.privileged || is_new(Namespace::User) || !is_new(Namespace::Network)
 }
 
 /// devpts: `gid=5` (the group `tty`) means nothing where that group is not mapped.
