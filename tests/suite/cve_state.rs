@@ -160,7 +160,7 @@ fn annotations_that_features_does_not_name_change_nothing() {
         child::run(command.arg(&container.bundle.folder)).ok().stdout
     };
     let hostile = json!({"cdi.k8s.io/x": "vendor.com/class=all", "org.systemd.propertyExecStopPost": "['/bin/touch','/mark']",
-        "run.oci.delegate-cgroup": "../x", "run.oci.hooks.stdout": "/etc/passwd", "run.oci.handler": "wasm",
+        "run.oci.delegate-cgroup": "../x", "run.oci.handler": "wasm",
         "run.oci.systemd.subgroup": "../x", "run.oci.systemd.force_cgroup_v1": "/", "run.oci.mount_context": "x"});
     let unsafe_ones =
         bundle::runtime(&["features"]).ok().json()["potentiallyUnsafeConfigAnnotations"].clone();
