@@ -113,7 +113,7 @@ fn the_hosts_root_is_written() {
         let script = format!("echo x > /host{}/mark && echo gained", folder.display());
         bundle.bind(&folder, "/host", &["rw"]).set("/process/args", json!(["/bin/sh", "-c", script]))
     };
-    let weaken = |bundle: Bundle| bundle.set("/mounts/6", bind("/", &["bind", "rw"]));
+    let weaken = |bundle: Bundle| bundle.set("/mounts/6", bind("/", &["rbind", "rw"]));
     shows("host-path-writable", "mounts[6].source", sound, weaken, run);
 }
 

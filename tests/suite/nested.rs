@@ -2,6 +2,7 @@
 //! the outer one: `tests/podman/nested.rs`.)
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use serde_json::json;
@@ -15,7 +16,7 @@ tests![
     a_container_of_isolate_makes_containers needs [Need::Isolate],
     limits_of_the_inner_container_hold_below_those_of_the_outer_one needs [Need::Isolate, Need::Root, Need::Cgroup("pids")],
     a_user_in_a_container_makes_containers needs [Need::Isolate, Need::UserNamespaces],
-    parts_of_this_suite_pass_in_a_container needs [Need::Isolate],
+    parts_of_this_suite_pass_in_a_container needs [Need::Isolate, Need::Root],
     cgroups_that_cannot_be_written_are_told_with_a_way_out needs [Need::Isolate, Need::Root, Need::Cgroup("devices")],
     a_covered_procfs_is_told_with_a_way_out needs [Need::Isolate, Need::UserNamespaces],
     a_container_of_lxc_makes_containers needs [Need::Isolate, Need::Root, Need::Program("lxc-execute")],
@@ -126,11 +127,17 @@ fn lxc(inner: &Inner, lines: &str) -> Output {
     }
 }
 
-/// LXC leaves the folder that its config names, with one in it.
+/// LXC leaves the folder that its config names, below the cgroup that it began in, with one in it.
 fn remove_cgroups(name: &str) {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let begun = own.lines().filter_map(|line| line.splitn(3, ':').nth(2)).chain(["/"]);
+    let begun: Vec<&str> = begun.map(|path| path.trim_start_matches('/')).collect();
     for (point, _) in cgroup::hierarchies() {
-        for folder in [point.join(name).join("lxc.pivot"), point.join(name)] {
-            let _ = fs::remove_dir(folder);
+        for folder in begun.iter().map(|path| point.join(path).join(name)).filter(|folder| folder.exists()) {
+            let goes = |path: &Path| fs::remove_dir(path).is_ok() || !path.exists();
+            child::eventually("what LXC leaves is removed", || {
+                goes(&folder.join("lxc.pivot")) && goes(&folder)
+            });
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::tests;
 
 tests![
     all_goes_without_openat2 needs [Need::Root, Need::Isolate],
-    exec_goes_without_setns_on_a_pidfd needs [Need::Isolate],
+    exec_goes_without_setns_on_a_pidfd needs [Need::Root, Need::Isolate],
     all_goes_without_clone3 needs [Need::Root, Need::Isolate],
     all_goes_without_close_range needs [Need::Root, Need::Isolate],
     all_but_recursive_attributes_goes_without_mount_setattr needs [Need::Root, Need::Isolate],
@@ -34,8 +34,7 @@ fn all_goes_without_openat2() {
     goes_without("openat2", &["lifecycle::", "rootfs::"]);
 }
 
-/// EINVAL is what an older kernel says to a pidfd there. An ordinary user joins his own user namespace first, root
-/// the others first.
+/// EINVAL is what an older kernel says to a pidfd there. With a user namespace that one is joined first, without the others.
 fn exec_goes_without_setns_on_a_pidfd() {
     let runtime = runtime_without("setns-pidfd", "EINVAL");
     for part in ["exec::exec_gives", "exec::exec_is_in_every"] {

@@ -193,10 +193,10 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Output {
     Run::start_with(command, Stdio::from(file)).finish()
 }
 
-/// How many times longer than on a machine of its own a command may take: `ISOLATE_TEST_PATIENCE`, where a kernel runs as
-/// a program, or a processor is emulated.
+/// How many times longer than on a machine of its own a command may take: `ISOLATE_TEST_PATIENCE`, more where a kernel runs
+/// as a program, or a processor is emulated. By default three, as other work of the machine may come between.
 pub fn patience() -> u32 {
-    std::env::var("ISOLATE_TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
+    std::env::var("ISOLATE_TEST_PATIENCE").ok().and_then(|text| text.parse().ok()).unwrap_or(3)
 }
 
 /// Waits until `condition` holds; fails the test, naming `what`, after ten seconds (times [`patience`]).
