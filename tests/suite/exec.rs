@@ -328,13 +328,14 @@ fn exec_refuses_an_empty_command() {
 fn a_program_that_memory_has_no_room_for_is_said_to_be_killed() {
     let container = Bundle::sleeper().limit("memory", json!({"limit": 64 << 20})).start();
     let folder = cgroup::folder("memory", &container.bundle.cgroups_path());
-    // Less and less, until there is nothing left that the kernel could take back to make room.
-    let shrinks = || {
+    let limit_below_use = |less: u64| {
         let usage = fs::read_to_string(folder.join("memory.usage_in_bytes")).unwrap();
-        let less = usage.trim().parse::<u64>().unwrap().saturating_sub(64 << 10);
-        fs::write(folder.join("memory.limit_in_bytes"), less.to_string()).is_ok()
+        let limit = usage.trim().parse::<u64>().unwrap().saturating_sub(less);
+        fs::write(folder.join("memory.limit_in_bytes"), limit.to_string()).is_ok()
     };
-    eventually("the container is full", || !shrinks());
+    // Less and less, until the kernel has taken back what it can; then what is in use, and not a page more.
+    eventually("nothing can be taken back", || !limit_below_use(64 << 10));
+    eventually("the container is full", || limit_below_use(0));
     // More than the kernel keeps in stock for each processor: the new program begins with a copy of it.
     let variables: Vec<String> =
         (0..15).map(|index| format!("--env=V{index}={}", "x".repeat(100_000))).collect();
