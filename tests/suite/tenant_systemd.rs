@@ -88,7 +88,7 @@ fn is_running(estate: &Estate) -> String {
 
 fn a_systemd_reaches_its_target() {
     let estate = systemd();
-    let said = estate.t(&["start", "web"]).ok();
+    let said = estate.t(&["start", "--ready-timeout", "300", "web"]).ok();
     assert!(said.text().starts_with("web  running in "), "{said:?}");
     assert_eq!(is_running(&estate), "running");
     assert_eq!(estate.sh("cat /proc/1/comm; hostname; cat /etc/machine-id | wc -c"), "systemd\nweb\n33");
@@ -98,7 +98,7 @@ fn a_systemd_reaches_its_target() {
 
 fn a_systemd_restarts_itself_and_powers_itself_off() {
     let estate = systemd();
-    estate.t(&["start", "web"]).ok();
+    estate.t(&["start", "--ready-timeout", "300", "web"]).ok();
     let first = estate.pid("web");
     // The program may be ended by what it asks for.
     estate.t(&["exec", "web", "--", "systemctl", "reboot"]);
@@ -112,7 +112,7 @@ fn a_systemd_restarts_itself_and_powers_itself_off() {
 
 fn a_systemd_ends_when_it_is_asked_to() {
     let estate = systemd();
-    estate.t(&["start", "web"]).ok();
+    estate.t(&["start", "--ready-timeout", "300", "web"]).ok();
     let stopped = estate.t(&["stop", "web"]).ok();
     assert!(!stopped.stderr.contains("was killed"), "{stopped:?}");
     let log = fs::read_to_string(estate.tenant("web").join("log")).unwrap();
@@ -121,7 +121,7 @@ fn a_systemd_ends_when_it_is_asked_to() {
 
 fn a_systemd_makes_cgroups_and_not_above_its_own() {
     let estate = systemd();
-    estate.t(&["start", "web"]).ok();
+    estate.t(&["start", "--ready-timeout", "300", "web"]).ok();
     let seen =
         estate.sh("cd /sys/fs/cgroup && ls -d init.scope system.slice && cat /proc/1/cgroup | grep ^0::");
     assert_eq!(seen, "init.scope\nsystem.slice\n0::/init.scope");
@@ -152,10 +152,12 @@ fn an_init_that_ends_before_it_is_ready_is_told_with_its_last_words() {
 
 fn an_init_that_is_not_ready_in_time_goes_on_running() {
     let estate = scripted("echo waiting; exec sleep 1000");
-    estate.t(&["start", "--ready-timeout", "1", "web"]).fails(
+    // What the init says first is waited for, however slow the machine.
+    let seconds = child::patience().to_string();
+    estate.t(&["start", "--ready-timeout", &seconds, "web"]).fails(
         124,
         &[
-            "it runs, and is not ready after 1 seconds",
+            &format!("it runs, and is not ready after {seconds} seconds"),
             "    waiting",
             "hint: look into it with 'isolate tenant enter web'",
         ],
