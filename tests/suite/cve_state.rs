@@ -114,26 +114,24 @@ fn edit(container: &Container, change: impl Fn(&mut Value)) {
 fn a_signal_never_hits_a_process_that_has_got_the_pid() {
     // crun issue 1200: the pid of a container that has ended is another process' by now.
     let container = Bundle::sleeper().start();
-    let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut stranger = child::Run::start(std::process::Command::new("sleep").arg("1000"));
     let right = container.state()["pid"].clone();
-    edit(&container, |state| state["pid"] = json!(stranger.id()));
+    edit(&container, |state| state["pid"] = json!(stranger.pid()));
     assert_eq!(container.status(), "stopped");
     assert_ne!(container.kill("KILL").code, 0);
     assert_ne!(container.exec(&["true"]).code, 0);
-    assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
+    assert!(stranger.is_running(), "the stranger was killed");
     edit(&container, |state| state["pid"] = right.clone());
     assert_eq!(container.status(), "running");
     container.delete_by_force().ok();
-    assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    assert!(stranger.is_running(), "the stranger was killed");
 }
 
 fn a_state_file_that_was_edited_kills_no_stranger() {
     let container = Bundle::sleeper().start();
-    let mut stranger = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut stranger = child::Run::start(std::process::Command::new("sleep").arg("1000"));
     let journal = container.bundle.root.join(container.id()).join("journal");
-    let record = json!({"undo": "process", "pid": stranger.id(), "start_time": 1});
+    let record = json!({"undo": "process", "pid": stranger.pid(), "start_time": 1});
     let all = fs::read_to_string(&journal).unwrap()
         + &record.to_string()
         + "\n"
@@ -143,9 +141,7 @@ fn a_state_file_that_was_edited_kills_no_stranger() {
     edit(&container, |state| state["start_time"] = json!(state["start_time"].as_u64().unwrap() + 1));
     assert_eq!(container.status(), "stopped");
     container.delete_by_force().ok();
-    assert!(stranger.try_wait().unwrap().is_none(), "the stranger was killed");
-    stranger.kill().unwrap();
-    stranger.wait().unwrap();
+    assert!(stranger.is_running(), "the stranger was killed");
     container.leaves_nothing();
 }
 
