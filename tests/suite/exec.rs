@@ -328,15 +328,13 @@ fn exec_refuses_an_empty_command() {
 fn a_program_that_memory_has_no_room_for_is_said_to_be_killed() {
     let container = Bundle::sleeper().limit("memory", json!({"limit": 64 << 20})).start();
     let folder = cgroup::folder("memory", &container.bundle.cgroups_path());
-    let limit_below_use = |less: u64| {
-        let usage = fs::read_to_string(folder.join("memory.usage_in_bytes")).unwrap();
-        let limit = usage.trim().parse::<u64>().unwrap().saturating_sub(less);
-        fs::write(folder.join("memory.limit_in_bytes"), limit.to_string()).is_ok()
-    };
-    // Less and less, until the kernel has taken back what it can; then what is in use, and not a page more.
-    eventually("nothing can be taken back", || !limit_below_use(64 << 10));
-    eventually("the container is full", || limit_below_use(0));
-    // More than the kernel keeps in stock for each processor: the new program begins with a copy of it.
+    let usage =
+        || fs::read_to_string(folder.join("memory.usage_in_bytes")).unwrap().trim().parse::<u64>().unwrap();
+    let limit = |bytes: u64| fs::write(folder.join("memory.limit_in_bytes"), bytes.to_string()).is_ok();
+    // Less and less, until the kernel has taken back what it can; then room for the init, which is not to be the one.
+    eventually("nothing can be taken back", || !limit(usage().saturating_sub(64 << 10)));
+    assert!(limit(usage() + (768 << 10)));
+    // More than there is room for: the new program begins with a copy of it.
     let variables: Vec<String> =
         (0..15).map(|index| format!("--env=V{index}={}", "x".repeat(100_000))).collect();
     let variables: Vec<&str> = variables.iter().map(String::as_str).collect();
