@@ -2,14 +2,12 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::watched;
+use super::{take_in, tell};
+use crate::cli::arg;
 use crate::cli::tenant::table;
-use crate::cli::{arg, print};
 use crate::error::{Explain, Result};
-use crate::log;
 use crate::tenant::estate::Estate;
 use crate::tenant::name::Name;
-use crate::tenant::{prepare, stock};
 
 const EXAMPLES: &str = "Examples:
   Templates that come with the program (isolate try --list shows them):
@@ -40,15 +38,6 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
         (arg::text(matches, "as").unwrap_or_default(), arg::text(matches, "source").unwrap_or_default());
     let name = Name::new(name)?;
     let doing = || format!("cannot import template '{name}'");
-    let (template, source) = prepare::find_template(&words).doing(doing)?;
-    let import = |watch: &mut crate::tenant::unpack::Watch<'_>| {
-        stock::import(estate, &name, &template, source.as_ref(), &words, watch)
-    };
-    let (imported, warnings) = watched("importing", import).doing(doing)?;
-    warnings.into_iter().for_each(log::warning);
-    if matches.get_flag("json") {
-        return print(table::versioned("template", &imported)?);
-    }
-    let size = indicatif::HumanBytes(imported.bytes);
-    print(format_args!("{name}  {size}  {} files  {}", imported.files, imported.digest))
+    let imported = take_in(estate, &name, &words, &words).doing(doing)?;
+    tell(matches, &name, &imported)
 }

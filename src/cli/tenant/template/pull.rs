@@ -2,15 +2,14 @@
 
 use clap::{Arg, ArgMatches, Command};
 
-use super::watched;
+use super::{take_in, tell};
+use crate::cli::arg;
 use crate::cli::tenant::table;
-use crate::cli::{arg, print};
 use crate::error::{Explain, Result};
-use crate::log;
 use crate::tenant::estate::Estate;
 use crate::tenant::name::Name;
 use crate::tenant::pull::{self, Tls};
-use crate::tenant::{prepare, stock};
+use crate::tenant::stock;
 
 const EXAMPLES: &str = "Examples:
     isolate tenant template pull --as nginx docker://docker.io/library/nginx:1.27
@@ -48,16 +47,7 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let workshop = stock::workshop(estate).doing(doing)?;
     let layout = workshop.path().join("layout");
     pull::fetch(&words, tls, &layout).doing(doing)?;
-    let (template, source) =
-        prepare::find_template(&format!("oci:{}:{}", layout.display(), pull::TAG)).doing(doing)?;
-    let import = |watch: &mut crate::tenant::unpack::Watch<'_>| {
-        stock::import(estate, &name, &template, source.as_ref(), &words, watch)
-    };
-    let (imported, warnings) = watched("importing", import).doing(doing)?;
-    warnings.into_iter().for_each(log::warning);
-    if matches.get_flag("json") {
-        return print(table::versioned("template", &imported)?);
-    }
-    let size = indicatif::HumanBytes(imported.bytes);
-    print(format_args!("{name}  {size}  {} files  {}", imported.files, imported.digest))
+    let place = format!("oci:{}:{}", layout.display(), pull::TAG);
+    let imported = take_in(estate, &name, &place, &words).doing(doing)?;
+    tell(matches, &name, &imported)
 }
