@@ -85,8 +85,12 @@ impl Doctor<'_> {
     fn tenant(&mut self, name: &Name) {
         let estate = self.estate;
         let folder = estate.folder(name);
-        // Somebody works on it: what looks half done is being done.
-        let Ok(held) = lock::take(&folder, "doctor", Duration::ZERO) else { return };
+        let held = match lock::take(&folder, "doctor", Duration::ZERO) {
+            Ok(held) => held,
+            // Somebody works on it: what looks half done is being done. Or has removed it.
+            Err(error) if matches!(error.get_code(), Some(9 | 14)) => return,
+            Err(error) => return self.told(name, error.to_string(), "let the caller read its folder"),
+        };
         if !folder.join("tenant.toml").exists() {
             drop(held);
             let remove = || death::destroy(estate, name, Running::Kill);
