@@ -56,7 +56,8 @@ impl<'a> Child<'a> {
     /// Everything the new process does. Reports its failure and ends.
     pub(super) fn enter(
         work: &mut Work<'a>,
-        (slots, hook_output): (Vec<Option<OwnedFd>>, hooks::Output),
+        slots: Vec<Option<OwnedFd>>,
+        hook_output: hooks::Output,
         channel: Channel,
     ) -> ! {
         let mut child = Child {

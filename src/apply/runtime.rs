@@ -324,8 +324,8 @@ impl<'a> Runtime<'a> {
         };
         let Cloned::Parent { pid, pidfd } = cloned else {
             drop(ours);
-            let files = (std::mem::take(&mut self.slots), std::mem::take(&mut self.hook_output));
-            child::Child::enter(&mut self.work, files, Channel::new(theirs))
+            let (slots, output) = (std::mem::take(&mut self.slots), std::mem::take(&mut self.hook_output));
+            child::Child::enter(&mut self.work, slots, output, Channel::new(theirs))
         };
         let cgroup = std::mem::take(&mut self.work.cgroup);
         self.made = Some(Made { pid, pidfd, master: None, cgroup, channel: Channel::new(ours) });

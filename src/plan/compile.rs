@@ -80,7 +80,7 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
         plan.push(stage, "linux.cgroupsPath", Step::MakeCgroup(group.clone()));
     }
     let limits = process::limits_stage(namespaces.is_own(Namespace::User));
-    plan_beside(&mut plan, spec, &maps, &groups, limits, (host, &options.id))?;
+    plan_beside(&mut plan, spec, &maps, &groups, limits, host, &options.id)?;
 
     // The child, with the old root still in sight.
     if maps.is_needed() {
@@ -290,7 +290,8 @@ fn plan_beside(
     maps: &Maps,
     groups: &CgroupPlan,
     limits: Stage,
-    (host, id): (&Host, &ContainerId),
+    host: &Host,
+    id: &ContainerId,
 ) -> Result<()> {
     if let Some(writer) = maps.writer {
         let step = Step::WriteIdMaps { uid: maps.uid.clone(), gid: maps.gid.clone(), writer };

@@ -245,10 +245,10 @@ pub enum Step {
     },
     /// The child joins all cgroups (v1: `0` to each `tasks` file; v2: it was born there).
     JoinCgroups,
-
-    // ---- the child's view of files
     /// Writes the process to `tasks` of a group of resctrl, made and given its share before where that is missing.
     JoinCacheGroup(CacheGroup),
+
+    // ---- the child's view of files
     /// keyctl(2) JOIN_SESSION_KEYRING.
     SessionKeyring {
         /// Its name.
