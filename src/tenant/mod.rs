@@ -1,8 +1,8 @@
 //! What an operator thinks in. It only writes an OCI Spec and drives [`crate::container`].
 //!
 //! Pure: [`size`], [`settings`], [`template`], [`ids`], [`limits`], [`users`], [`seccomp`], [`spec`], and for lasting
-//! tenants [`name`], [`config`], [`allowance`], [`keys`], [`nearest`], [`resources`], [`compile`], [`ranges`], [`accounts`], [`retention`].
-//! Both: [`capabilities`].
+//! tenants [`name`], [`config`], [`allowance`], [`keys`], [`nearest`], [`resources`], [`compile`], [`ranges`], [`accounts`], [`retention`];
+//! for both kinds [`capabilities`].
 //!
 //! Acting, in the runtime process with the caller's privilege. What a root is made of: [`rootfs`] (every path inside a
 //! root that is being built), [`skeleton`], [`archive`], [`unpack`], [`image`], [`tree`], [`source`]. Disposable systems:
