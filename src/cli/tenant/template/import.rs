@@ -32,7 +32,7 @@ pub fn command() -> Command {
 /// Imports it, and prints its name, size and digest.
 ///
 /// # Errors
-/// As [`stock::import`]; nothing is left then.
+/// As [`crate::tenant::stock::import`]; nothing is left then.
 pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let (name, words) =
         (arg::text(matches, "as").unwrap_or_default(), arg::text(matches, "source").unwrap_or_default());
