@@ -1,8 +1,10 @@
 //! The system calls of a disposable system: an allow list of our own. Pure.
 //!
 //! Left out is what acts on the host or its kernel as a whole (modules, kexec, swap, clocks, quotas, keyrings,
-//! BPF, perf, io_uring, userfaultfd) and what makes or enters namespaces and mounts: programs live in the
-//! namespaces they are born in. What the list does not know answers ENOSYS, so that programs fall back as on
+//! BPF, perf, io_uring, userfaultfd), what the kernel counts for the whole machine without a limit on one user
+//! (`io_setup`: a single program could have all of `fs.aio-max-nr`), and what makes or enters namespaces and mounts:
+//! programs live in the namespaces they are born in. ptrace(2) stays: the kernel asks the filter after the tracer
+//! (Linux 4.8), and there is nobody to be traced but the system's own. What the list does not know answers ENOSYS, so that programs fall back as on
 //! an older kernel; what it knows and refuses answers EPERM. Only the native architecture is let in.
 
 use serde_json::{Value, json};
@@ -22,8 +24,7 @@ const ALLOWED: &[&str] = &[
     "getgid", "getgroups", "getitimer", "getpeername", "getpgid", "getpgrp", "getpid", "getppid",
     "getpriority", "getrandom", "getresgid", "getresuid", "getrlimit", "getrusage", "getsid", "getsockname",
     "getsockopt", "gettid", "gettimeofday", "getuid", "getxattr", "getxattrat", "inotify_add_watch",
-    "inotify_init", "inotify_init1", "inotify_rm_watch", "io_cancel", "io_destroy", "io_getevents",
-    "io_pgetevents", "io_setup", "io_submit", "ioctl", "ioprio_get", "ioprio_set", "kill",
+    "inotify_init", "inotify_init1", "inotify_rm_watch", "ioprio_get", "ioprio_set", "kill",
     "landlock_add_rule", "landlock_create_ruleset", "landlock_restrict_self", "lchown", "lgetxattr", "link",
     "linkat", "listen", "listxattr", "listxattrat", "llistxattr", "lremovexattr", "lseek", "lsetxattr",
     "lstat", "madvise", "map_shadow_stack", "membarrier", "memfd_create", "memfd_secret", "mincore",
@@ -95,6 +96,13 @@ const FAMILIES: [u64; 5] = [1, 2, 10, 16, 17];
 /// `PER_LINUX`, `PER_LINUX32` (uname26 and friends are flags of them), and the question 0xffffffff.
 const PERSONALITIES: [u64; 4] = [0, 8, 0x2_0000, 0xffff_ffff];
 
+/// `TIOCSTI` and `TIOCLINUX` put characters into the input of a terminal, which may be one of the host's;
+/// `TIOCSETD` reaches rare parts of the kernel, which loads their modules on demand.
+const IOCTLS: [u64; 3] = [0x5412, 0x541c, 0x5423];
+
+/// The kernel takes the request of `ioctl(2)` for an `unsigned int`, whatever stands in the upper half.
+const LOWER_HALF: u64 = 0xffff_ffff;
+
 const EPERM: u32 = 1;
 const ENOSYS: u32 = 38;
 
@@ -153,7 +161,22 @@ fn build(allowed: &[&str], refused: &[&&str], more: &[Value]) -> Value {
         json!({"names": ["personality"], "action": "SCMP_ACT_ALLOW", "args": [
             {"index": 0, "value": value, "op": "SCMP_CMP_EQ"}]})
     }));
+    rules.extend(ioctl());
     json!({"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": ENOSYS, "syscalls": rules})
+}
+
+/// All requests but a few. A rule without a condition would beat those that have one; this one always holds, and is
+/// asked last.
+fn ioctl() -> Vec<Value> {
+    let rule = |action, args: Value| json!({"names": ["ioctl"], "action": action, "args": [args]});
+    let refused = IOCTLS.map(|value| {
+        let same = json!({"index": 1, "value": LOWER_HALF, "valueTwo": value, "op": "SCMP_CMP_MASKED_EQ"});
+        let mut refused = rule("SCMP_ACT_ERRNO", same);
+        refused["errnoRet"] = json!(EPERM);
+        refused
+    });
+    let rest = rule("SCMP_ACT_ALLOW", json!({"index": 1, "value": 0, "op": "SCMP_CMP_GE"}));
+    refused.into_iter().chain([rest]).collect()
 }
 
 #[cfg(test)]
@@ -162,10 +185,51 @@ mod tests {
 
     #[test]
     fn no_call_is_both_allowed_and_refused() {
-        for name in
-            REFUSED.iter().chain(&["clone", "clone3", "socket", "personality", "keyctl", "io_uring_setup"])
-        {
+        for name in REFUSED.iter().chain(&[
+            "clone",
+            "clone3",
+            "socket",
+            "personality",
+            "ioctl",
+            "keyctl",
+            "io_uring_setup",
+        ]) {
             assert!(!ALLOWED.contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn no_system_may_take_what_is_counted_for_the_whole_machine() {
+        for name in ["io_setup", "io_uring_setup", "add_key", "keyctl"] {
+            assert!(!ALLOWED.contains(&name) && !OF_SYSTEMS.contains(&name), "{name}");
+        }
+    }
+
+    /// What the filter answers to `ioctl(0, request)`.
+    fn ioctl_answer(profile: Value, request: u64) -> u32 {
+        use crate::plan::seccomp::{compile, interpret};
+        let filter = compile(&serde_json::from_value(profile).unwrap()).unwrap();
+        let args = [0, request, 0, 0, 0, 0];
+        let data = interpret::Data {
+            arch: crate::sys::syscalls::AUDIT_ARCH_X86_64,
+            number: libc::SYS_ioctl as u32,
+            args,
+        };
+        interpret::run(&filter.program, &data).unwrap().0
+    }
+
+    #[test]
+    fn requests_for_the_input_of_a_terminal_are_refused_whatever_stands_in_the_upper_half() {
+        for profile in [profile(), system_profile()] {
+            for request in IOCTLS {
+                for upper in [0, 1 << 32, 0xffff_ffff << 32] {
+                    let answer = ioctl_answer(profile.clone(), upper | request);
+                    assert_eq!(answer, libc::SECCOMP_RET_ERRNO | EPERM, "{request:#x}");
+                }
+            }
+            for request in [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::TIOCSCTTY, 0, u64::MAX] {
+                assert_eq!(ioctl_answer(profile.clone(), request), libc::SECCOMP_RET_ALLOW, "{request:#x}");
+            }
         }
     }
 

@@ -18,6 +18,8 @@ tests![
     no_device_can_be_made_and_none_but_harmless_ones_are_there needs [Need::Isolate, Need::UserNamespaces],
     no_namespace_or_mount_can_be_made_or_joined needs [Need::Isolate, Need::UserNamespaces],
     calls_with_a_history_are_refused needs [Need::Isolate, Need::UserNamespaces],
+    requests_for_the_input_of_a_terminal_are_refused needs [Need::Isolate, Need::UserNamespaces],
+    a_tracer_gets_past_no_filter_and_finds_nobody_outside needs [Need::Isolate, Need::UserNamespaces],
     calls_by_another_door_end_the_caller needs [Need::Isolate, Need::UserNamespaces],
     sockets_are_of_the_usual_families_only needs [Need::Isolate, Need::UserNamespaces],
     secrets_of_the_host_are_not_there needs [Need::Isolate, Need::Root, Need::UserNamespaces],
@@ -130,7 +132,7 @@ fn no_namespace_or_mount_can_be_made_or_joined() {
 }
 
 fn calls_with_a_history_are_refused() {
-    let calls: [&[&str]; 17] = [
+    let calls: [&[&str]; 25] = [
         &["keyctl", "0", "-3", "0"],
         &["add_key", "user", "x", "x", "1", "-3"],
         &["bpf", "0", "x", "1"],
@@ -145,6 +147,14 @@ fn calls_with_a_history_are_refused() {
         &["quotactl", "0", "/x", "0", "0"],
         &["iopl", "3"],
         &["syslog", "3", "0", "0"],
+        &["kcmp", "1", "1", "0"],
+        &["process_vm_readv", "1", "0", "0", "0", "0"],
+        &["process_vm_writev", "1", "0", "0", "0", "0"],
+        &["pidfd_getfd", "0", "0", "0"],
+        &["request_key", "user", "x", "0", "0"],
+        &["io_uring_enter", "0", "0", "0", "0"],
+        &["open_tree", "-100", "/", "1"],
+        &["move_pages", "1", "0", "0", "0", "0"],
         &["acct", "/tmp/x"],
         &["fanotify_init", "0", "0"],
         // ADDR_NO_RANDOMIZE.
@@ -154,6 +164,28 @@ fn calls_with_a_history_are_refused() {
         let answer = call(words);
         assert!(["EPERM", "ENOSYS"].contains(&answer.as_str()), "{words:?}: {answer}");
     }
+}
+
+fn requests_for_the_input_of_a_terminal_are_refused() {
+    // TIOCSTI, TIOCLINUX, TIOCSETD; and TIOCSTI with a bit in the half that the kernel does not look at.
+    for request in ["21522", "21532", "21539", "4294988818"] {
+        assert_eq!(call(&["ioctl", "0", request, "0"]), "EPERM", "{request}");
+    }
+    // TCGETS of what is no terminal.
+    assert_eq!(call(&["ioctl", "0", "21505", "0"]), "ENOTTY");
+}
+
+fn a_tracer_gets_past_no_filter_and_finds_nobody_outside() {
+    // Without a filter, and with the capability, the call that the tracer puts in works.
+    if nix::unistd::geteuid().is_root() {
+        let open = |json: &mut serde_json::Value| config::add_capabilities(json, &["CAP_SYS_ADMIN"]);
+        let open = attacker::bring(Bundle::new(&[attacker::PATH, "trace-past-filter"])).config(open);
+        assert_eq!(open.output(), "gained");
+    }
+    let seen = system(&[], &[attacker::PATH, "trace-past-filter"]);
+    assert_eq!(seen.text(), "trace-past-filter: the filter was asked", "{seen}");
+    let seen = system(&[], &[attacker::PATH, "trace-all"]);
+    assert_eq!(seen.text(), "trace-all: no process is there", "{seen}");
 }
 
 fn calls_by_another_door_end_the_caller() {

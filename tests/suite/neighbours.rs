@@ -14,6 +14,7 @@ tests![
     inodes_and_descriptors_without_end_have_one needs [Need::Isolate, Need::UserNamespaces, Need::Cgroup("memory")],
     keyrings_are_out_of_reach needs [Need::Isolate, Need::UserNamespaces],
     inotify_without_end_leaves_the_host_some needs [Need::Isolate, Need::UserNamespaces],
+    requests_without_end_leave_the_host_some needs [Need::Isolate, Need::UserNamespaces, Need::File("/proc/sys/fs/aio-nr")],
     namespaces_are_out_of_reach_of_every_way needs [Need::Isolate, Need::UserNamespaces],
     a_storm_of_signals_hits_nobody_else needs [Need::Isolate, Need::UserNamespaces],
     a_flood_of_system_calls_hinders_nobody needs [Need::Isolate, Need::UserNamespaces],
@@ -174,6 +175,14 @@ fn inotify_without_end_leaves_the_host_some() {
     let said = bad.end();
     let count: usize = said.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!((1..=32).contains(&count), "{said}");
+}
+
+fn requests_without_end_leave_the_host_some() {
+    let bad = Bad::storm(&[], "events");
+    // The kernel counts asynchronous requests for the whole machine, and has no other limit on them.
+    let reserved = std::fs::read_to_string("/proc/sys/fs/aio-nr").unwrap();
+    let said = bad.end();
+    assert!(said.starts_with("ready 0 "), "{said}, and the host counts {reserved}");
 }
 
 fn namespaces_are_out_of_reach_of_every_way() {

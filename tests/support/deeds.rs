@@ -23,6 +23,8 @@ pub fn act(deed: &str, word: &str) {
         "set-clock" => set_clock(),
         "door" => door(word),
         "connect-abstract" => connect_abstract(word),
+        "trace-past-filter" => trace_past_filter(),
+        "trace-all" => trace_all(),
         "connect" => UnixStream::connect(word).map(drop).map_err(|error| error.to_string()),
         _ => exit(64),
     };
@@ -193,6 +195,7 @@ fn storm(what: &str) -> ! {
             })
         }
         "inotify" => until_refused(&mut count, |_| watch()),
+        "events" => until_refused(&mut count, |_| reserve_events()),
         "keys" => until_refused(&mut count, |number| {
             let name = CString::new(number.to_string()).unwrap();
             let kind = c"user".as_ptr();
@@ -238,6 +241,64 @@ fn until_refused(count: &mut usize, mut take: impl FnMut(usize) -> Result<(), St
 fn watch() -> Result<(), String> {
     // SAFETY: the call takes a number.
     if unsafe { libc::inotify_init1(libc::IN_CLOEXEC) } < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// Room for 256 asynchronous requests: the kernel counts those of the whole machine (`fs.aio-max-nr`), and nobody's.
+fn reserve_events() -> Result<(), String> {
+    let mut context = 0usize;
+    // SAFETY: the kernel writes one word, which is valid during the call.
+    if unsafe { libc::syscall(libc::SYS_io_setup, 256, &raw mut context) } < 0 {
+        Err(errno())
+    } else {
+        Ok(())
+    }
+}
+
+/// A child that is traced makes a harmless call, and its tracer puts the number of a refused one in its place: before Linux
+/// 4.8 filters were asked first. `gained`: the other call was made.
+fn trace_past_filter() -> Result<(), String> {
+    use nix::sys::ptrace;
+    use nix::sys::wait::{WaitStatus, waitpid};
+    // SAFETY: this process has one thread.
+    let child = match unsafe { nix::unistd::fork() }.map_err(|errno| errno.to_string())? {
+        nix::unistd::ForkResult::Parent { child } => child,
+        nix::unistd::ForkResult::Child => {
+            let _ = ptrace::traceme();
+            let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGSTOP);
+            // SAFETY: numbers alone; to be replaced by `unshare` with the same argument.
+            let answer = unsafe { libc::syscall(libc::SYS_umask, libc::CLONE_NEWUTS) };
+            exit(i32::from(answer == 0))
+        }
+    };
+    let told = |errno: Errno| format!("ptrace: {errno}");
+    loop {
+        match waitpid(child, None).map_err(|errno| errno.to_string())? {
+            WaitStatus::Exited(_, 1) => return Ok(()),
+            WaitStatus::Exited(..) => return Err("the filter was asked".to_owned()),
+            WaitStatus::Stopped(..) => {
+                let mut registers = ptrace::getregs(child).map_err(told)?;
+                if registers.orig_rax == libc::SYS_umask as u64 {
+                    registers.orig_rax = libc::SYS_unshare as u64;
+                    ptrace::setregs(child, registers).map_err(told)?;
+                }
+                ptrace::syscall(child, None).map_err(told)?;
+            }
+            other => return Err(format!("{other:?}")),
+        }
+    }
+}
+
+/// Traces every process that has a number, but itself. `gained`: one was there to be traced.
+fn trace_all() -> Result<(), String> {
+    use nix::sys::ptrace;
+    let own = nix::unistd::getpid();
+    for number in (1..=4_194_304).map(nix::unistd::Pid::from_raw).filter(|pid| *pid != own) {
+        if ptrace::seize(number, ptrace::Options::empty()).is_ok() {
+            println!("{number}");
+            return Ok(());
+        }
+    }
+    Err("no process is there".to_owned())
 }
 
 /// Whether this process gets an inotify instance.
