@@ -3,7 +3,10 @@
 //! next [`crate::tenant::workspace`] removes what it leaves.
 
 use std::cell::Cell;
+use std::os::fd::AsFd;
 
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
@@ -46,6 +49,25 @@ impl Interrupt {
         let Some(number) = self.caught.get() else { return Ok(()) };
         let signal = i32::try_from(number).ok().and_then(|number| Signal::try_from(number).ok());
         Err(Error::new(format!("interrupted by {}", signal.map_or("a signal", Signal::as_str))))
+    }
+
+    /// Waits until `what` is true of a descriptor, or it has failed.
+    ///
+    /// # Errors
+    /// As [`Interrupt::check`], as soon as a signal comes; the call that failed.
+    pub fn wait_for(&self, fd: impl AsFd, what: PollFlags) -> Result<()> {
+        loop {
+            self.check()?;
+            let signals = PollFd::new(self.signals.as_fd(), PollFlags::POLLIN);
+            let mut fds = [PollFd::new(fd.as_fd(), what), signals];
+            match poll(&mut fds, PollTimeout::NONE) {
+                Err(Errno::EINTR) => {}
+                ready => drop(ready.call(|| "poll")?),
+            }
+            if fds[0].any().unwrap_or(true) {
+                return Ok(());
+            }
+        }
     }
 
     /// The exit code that tells of the signal: 128 and its number.

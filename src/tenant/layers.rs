@@ -150,8 +150,11 @@ fn become_root(host: &Host, maps: &IdMaps) -> Result<()> {
     process::set_dumpable(process::Dumpable::Yes)
 }
 
-/// Ids that the namespace does not know could make no file in it.
-fn enter_as_root(namespace: &OwnedFd) -> Result<()> {
+/// Moves this process into a user namespace, as its root: ids that the namespace does not know could make no file in it.
+///
+/// # Errors
+/// The call that failed.
+pub(super) fn enter_as_root(namespace: &OwnedFd) -> Result<()> {
     namespace::enter(namespace, libc::CLONE_NEWUSER as u64)?;
     let (user, group) = (Uid::from_raw(0), Gid::from_raw(0));
     nix::unistd::setresgid(group, group, group).call(|| "setresgid(0)")?;

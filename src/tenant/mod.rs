@@ -9,7 +9,7 @@
 //! [`workspace`], [`remove`], [`interrupt`], and [`prepare`], which is the order they run in. Lasting tenants:
 //! [`estate`] (where they lie), [`lock`], [`audit`], [`stock`] (imported templates), [`pull`], [`layers`] (the root put together),
 //! [`backing`] (the block device behind a folder), [`offline`] (changes to a stopped root), [`identity`], [`provision`], [`birth`] and [`death`],
-//! [`launch`] and [`keeper`] with [`console_log`] and [`readiness`], [`adjust`] (`set`), [`pool`], [`doctor`], [`halt`], [`rename`], [`console`], [`look`], [`measure`], [`enter`], [`script`]. Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
+//! [`launch`] and [`keeper`] with [`console_log`] and [`readiness`], [`adjust`] (`set`), [`pool`], [`doctor`], [`halt`], [`rename`], [`console`], [`look`], [`measure`], [`enter`], [`script`], [`carry`] (`push` and `pull`, with [`inside`]). Their disks: [`disk`] (images), [`duplicate`] and [`watchdog`] (a copy of
 //! one moment), [`snapshots`], [`difference`], [`twin`] (clones), [`parcel`] (export and import); [`aside`] is how a child does what takes its process into
 //! other namespaces.
 
@@ -22,6 +22,7 @@ pub mod audit;
 pub mod backing;
 pub mod birth;
 pub mod capabilities;
+pub mod carry;
 pub mod compile;
 pub mod config;
 pub mod console;
@@ -37,6 +38,7 @@ pub mod halt;
 pub mod identity;
 pub mod ids;
 pub mod image;
+pub mod inside;
 pub mod interrupt;
 pub mod keeper;
 pub mod keys;

@@ -84,6 +84,7 @@ suite![
     sysctl,
     systemd,
     tenant,
+    tenant_carry,
     tenant_database,
     tenant_disks,
     tenant_doctor,

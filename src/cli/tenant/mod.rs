@@ -18,6 +18,7 @@ use crate::tenant::audit::{self, Act, Who};
 use crate::tenant::estate::Estate;
 use crate::tenant::nearest::nearest;
 
+mod carry;
 mod clone;
 mod config;
 mod console;
@@ -44,6 +45,7 @@ mod table;
 mod targets;
 mod template;
 mod usage;
+mod watched;
 
 /// What is typed.
 pub const NAME: &str = "tenant";
@@ -145,6 +147,8 @@ const VERBS: &[Verb] = &[
     verb!("exec", exec::command, run, Acts),
     verb!("enter", exec::enter_command, run_enter, Acts),
     verb!("run-script", run_script, Acts),
+    verb!("push", carry, Acts),
+    verb!("pull", carry::pull_command, run_pull, Acts),
     verb!("console", console, Acts),
     verb!("launch", launch, Looks),
 ];

@@ -10,10 +10,10 @@ pub mod verify;
 use clap::{Arg, ArgMatches};
 
 use crate::cli::tenant::table;
+use crate::cli::tenant::watched::watched;
 use crate::cli::{arg, print};
 use crate::error::Result;
 use crate::tenant::estate::Estate;
-use crate::tenant::interrupt::Interrupt;
 use crate::tenant::name::Name;
 use crate::tenant::prepare;
 use crate::tenant::stock::{self, Imported};
@@ -30,7 +30,7 @@ fn read_name(matches: &ArgMatches) -> Result<Name> {
 /// Imports what lies at `place`, with progress; `source` is what it is said to come from.
 fn take_in(estate: &Estate, name: &Name, place: &str, source: &str) -> Result<Imported> {
     let (template, found) = prepare::find_template(place)?;
-    let import = |watch: &mut crate::tenant::unpack::Watch<'_>| {
+    let import = |watch: &mut crate::tenant::unpack::Watch<'_>, _: &_| {
         stock::import(estate, name, &template, found.as_ref(), source, watch)
     };
     let (imported, warnings) = watched("importing", import)?;
@@ -45,22 +45,4 @@ fn tell(matches: &ArgMatches, name: &Name, imported: &Imported) -> Result<i32> {
     }
     let size = indicatif::HumanBytes(imported.bytes);
     print(format_args!("{name}  {size}  {} files  {}", imported.files, imported.digest))
-}
-
-/// Does long work that shows its progress and can be interrupted.
-fn watched<T>(
-    doing: &'static str,
-    work: impl FnOnce(&mut crate::tenant::unpack::Watch<'_>) -> Result<T>,
-) -> Result<T> {
-    let interrupt = Interrupt::hold()?;
-    let mut progress = crate::cli::progress::Progress::new(doing);
-    let result = work(&mut |what, bytes| {
-        progress.show(what, bytes);
-        interrupt.check()
-    });
-    progress.clear();
-    match interrupt.exit_code().and_then(|code| u8::try_from(code).ok()) {
-        Some(code) => result.map_err(|error| error.code(code)),
-        None => result,
-    }
 }

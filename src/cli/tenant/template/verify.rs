@@ -24,6 +24,6 @@ pub fn command() -> Command {
 pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let name = super::read_name(matches)?;
     let doing = || format!("cannot verify template '{name}'");
-    let imported = watched("reading", |watch| stock::verify(estate, &name, watch)).doing(doing)?;
+    let imported = watched("reading", |watch, _| stock::verify(estate, &name, watch)).doing(doing)?;
     print(format_args!("{name}  {}  ok", imported.digest))
 }
