@@ -66,10 +66,29 @@ fn sealed_copy(own: OwnedFd) -> Result<OwnedFd> {
     let (mut from, mut to) = (std::fs::File::from(own), std::fs::File::from(copy));
     std::io::copy(&mut from, &mut to).call(|| "copy(executable)")?;
     to.rewind().call(|| "lseek(memfd)")?;
+    let copy = OwnedFd::from(to);
+    seal(&copy).call(|| "fcntl(F_ADD_SEALS)")?;
+    Ok(copy)
+}
+
+/// Seals the file against every change, for ever.
+///
+/// # Errors
+/// `EBUSY` where somebody has held a page of it for several seconds.
+fn seal(copy: &OwnedFd) -> nix::Result<()> {
+    // Nobody maps the copy, but a host that is short of memory may be looking at a page of it just now. The kernel
+    // waits for 150 ms (mm/memfd.c, memfd_wait_for_pins) and then says EBUSY.
+    const TRIES: usize = 40;
     let seals =
         SealFlag::F_SEAL_WRITE | SealFlag::F_SEAL_SHRINK | SealFlag::F_SEAL_GROW | SealFlag::F_SEAL_SEAL;
-    fcntl(&to, FcntlArg::F_ADD_SEALS(seals)).call(|| "fcntl(F_ADD_SEALS)")?;
-    Ok(OwnedFd::from(to))
+    let mut outcome = Err(Errno::EBUSY);
+    for _ in 0..TRIES {
+        outcome = fcntl(copy, FcntlArg::F_ADD_SEALS(seals)).map(drop);
+        if outcome != Err(Errno::EBUSY) {
+            break;
+        }
+    }
+    outcome
 }
 
 fn execute_again(program: &impl AsFd) -> Result<()> {
@@ -99,4 +118,29 @@ fn execute_again(program: &impl AsFd) -> Result<()> {
         )
     };
     Err(Error::sys("execveat(own executable)", Errno::last()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_that_somebody_holds_for_a_moment_delays_the_seal_only() {
+        let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
+        let copy = memfd_create("test", flags).unwrap();
+        nix::unistd::write(&copy, &[7; 4096]).unwrap();
+        let (out, into) = nix::unistd::pipe().unwrap();
+        // A pipe that pages of the file were spliced into holds these pages.
+        let (from, to) = (copy.as_raw_fd(), into.as_raw_fd());
+        // SAFETY: both descriptors are open, and the pointers point at a number or nowhere.
+        let moved = unsafe { libc::splice(from, &mut 0, to, std::ptr::null_mut(), 4096, 0) };
+        assert_eq!(moved, 4096);
+        let seals = FcntlArg::F_ADD_SEALS(SealFlag::F_SEAL_WRITE);
+        assert_eq!(fcntl(&copy, seals), Err(Errno::EBUSY));
+
+        let sealing = std::thread::spawn(move || seal(&copy).map(|()| copy));
+        std::thread::sleep(std::time::Duration::from_millis(400));
+        drop((out, into));
+        assert!(is_sealed(&sealing.join().unwrap().unwrap()));
+    }
 }
