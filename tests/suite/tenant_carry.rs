@@ -301,7 +301,12 @@ fn what_makes_no_sense_is_not_copied() {
     estate.t(&["push", "none", file, "/tmp"]).fails(14, &["there is no tenant 'none'"]);
     estate.t(&["push", "web", "/none/such", "/tmp"]).fails(1, &["stat(\"/none/such\"): ENOENT"]);
     estate.t(&["push", "web", file, "-", "/tmp"]).fails(21, &["- goes alone"]);
-    estate.t(&["push", "web", "-", "/tmp/"]).fails(21, &["standard input has no name"]);
+    for folder in ["/tmp/", "/tmp", "/none/"] {
+        estate
+            .t(&["push", "--parents", "web", "-", folder])
+            .fails(21, &["standard input has no name", "name a file as DEST"]);
+    }
+    assert_eq!(estate.sh("ls -A /tmp; ls -d /none 2>&1 || true"), "ls: /none: No such file or directory");
     estate.t(&["push", "web", "/", "/tmp"]).fails(21, &["\"/\" has no name of its own"]);
     estate.t(&["push", "--mode", "4755", "web", file, "/tmp"]).fails(20, &["no octal number up to 777"]);
     estate.t(&["push", "web", "", "/tmp"]).fails(21, &["an empty path"]);
@@ -313,6 +318,12 @@ fn what_makes_no_sense_is_not_copied() {
     estate
         .t(&["pull", "web", "/etc/passwd", "/none/such/x"])
         .fails(14, &["there is no folder \"/none/such\""]);
-    estate.sh("mkdir /tmp/file");
-    estate.t(&["push", "web", file, "/tmp"]).fails(1, &["a folder is there already"]);
+    estate.sh("mkdir -p /tmp/file /tmp/deep/er/file");
+    estate.t(&["push", "web", file, "/tmp"]).fails(1, &["\"file\": a folder is there already"]);
+    let deep = estate.folder.join("deep");
+    fs::create_dir_all(deep.join("er")).unwrap();
+    fs::write(deep.join("er/file"), "x").unwrap();
+    estate
+        .t(&["push", "web", text(&deep), "/tmp"])
+        .fails(1, &["\"deep/er/file\": a folder is there already"]);
 }

@@ -117,10 +117,6 @@ pub fn run(matches: &ArgMatches, estate: &Estate) -> Result<i32> {
     let doing = || format!("cannot push to tenant '{name}'");
     let tenant = estate.tenant(&name).doing(doing)?;
     let (sources, path) = split(matches).doing(doing)?;
-    if sources == [Path::new(STREAM)] && (path.as_os_str().as_encoded_bytes().ends_with(b"/")) {
-        let error = Error::new("standard input has no name").hint("name a file as DEST");
-        return Err(error.kind(Kind::Usage).code(21)).doing(doing);
-    }
     let target = target(matches, path, arg::text(matches, "user"));
     let tally = watched("pushing", |watch, interrupt| {
         carry::push(estate, &tenant, &sources, &target, watch, interrupt)

@@ -74,11 +74,18 @@ pub fn push(
     interrupt: &Interrupt,
 ) -> Result<Tally> {
     let several = sources.len() > 1;
+    let is_stream = sources == [Path::new(STREAM)];
+    if is_stream && ends_as_folder(&target.path) {
+        return Err(nameless_stream());
+    }
     let sources = sources.iter().map(|path| Source::open(path)).collect::<Result<Vec<_>>>()?;
     let (reader, writer) = std::io::pipe().call(|| "pipe2")?;
     let (child, writer) = inside::begin(estate, tenant, "push", writer, |root| {
         let look = Look { owner: owner(root, target.user.as_deref())?, ..target.look };
         let place = place_inside(root, target, several)?;
+        if is_stream && place.needs_name() {
+            return Err(nameless_stream());
+        }
         receive::receive(&mut BufReader::new(reader), &place, &look, &mut |_, _| Ok(())).map(drop)
     })?;
     let nonblocking = fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).call(|| "fcntl(O_NONBLOCK)");
@@ -175,6 +182,10 @@ impl Source {
 
 fn nameless(path: &Path) -> Error {
     Error::new(format!("{path:?} has no name of its own")).hint("name the folder").kind(Kind::Usage).code(21)
+}
+
+fn nameless_stream() -> Error {
+    Error::new("standard input has no name").hint("name a file as DEST").kind(Kind::Usage).code(21)
 }
 
 fn send_inside(

@@ -7,6 +7,7 @@ use std::fs::{File, FileTimes, Permissions};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use nix::errno::Errno;
@@ -47,6 +48,11 @@ impl Place {
         Place { folder, name: None }
     }
 
+    /// Whether what has no name of its own could not go there.
+    pub fn needs_name(&self) -> bool {
+        self.name.is_none()
+    }
+
     /// Into a folder, by another name.
     pub fn named(folder: OwnedFd, name: &OsStr) -> Place {
         Place { folder, name: Some(name.to_owned()) }
@@ -55,6 +61,7 @@ impl Place {
 
 /// A folder that things are put into.
 struct Open {
+    name: OsString,
     folder: OwnedFd,
     /// What it gets when it is left; absent: it was there before.
     meta: Option<Meta>,
@@ -78,9 +85,9 @@ pub fn receive(from: &mut impl Read, place: &Place, look: &Look, watch: &mut Wat
             }
             Item::Folder(name, meta) => {
                 let name = called(name.read()?);
-                let entered = enter(folder, &name, meta, look).at(|| shown(&name))?;
+                let (folder, meta) = enter(folder, &name, meta, look).at(|| path(&open, &name))?;
                 tally.folders += 1;
-                open.push(entered);
+                open.push(Open { name, folder, meta });
             }
             Item::Leave => {
                 let left = open.pop().ok_or_else(|| Error::new("the end of a folder that is none"))?;
@@ -93,12 +100,12 @@ pub fn receive(from: &mut impl Read, place: &Place, look: &Look, watch: &mut Wat
             Item::File(name, meta) => {
                 let name = called(name.read()?);
                 tally.bytes =
-                    file(from, folder, &name, meta, look, watch, tally.bytes).at(|| shown(&name))?;
+                    file(from, folder, &name, meta, look, watch, tally.bytes).at(|| path(&open, &name))?;
                 tally.files += 1;
             }
             Item::Link(name, target) => {
                 let name = called(name.read()?);
-                link(folder, &name, &target, look).at(|| shown(&name))?;
+                link(folder, &name, &target, look).at(|| path(&open, &name))?;
                 tally.links += 1;
             }
             Item::End => return Ok(tally),
@@ -124,8 +131,10 @@ pub fn to_stream(from: &mut impl Read, to: &mut dyn Write, watch: &mut Watch<'_>
     }
 }
 
-fn shown(name: &OsStr) -> String {
-    format!("{name:?}")
+/// A name with those of the folders that it lies in, for errors.
+fn path(open: &[Open], name: &OsStr) -> String {
+    let path: PathBuf = open.iter().map(|open| open.name.as_os_str()).chain([name]).collect();
+    format!("{path:?}")
 }
 
 /// What lies under this name itself.
@@ -140,7 +149,8 @@ fn is(found: &FileStat, kind: SFlag) -> bool {
     found.st_mode & SFlag::S_IFMT.bits() == kind.bits()
 }
 
-fn enter(folder: impl AsFd, name: &OsStr, meta: Meta, look: &Look) -> Result<Open> {
+/// The folder of this name, made if it is missing, and what it gets when it is left.
+fn enter(folder: impl AsFd, name: &OsStr, meta: Meta, look: &Look) -> Result<(OwnedFd, Option<Meta>)> {
     let fresh = match mkdirat(folder.as_fd(), name, Mode::from_bits_truncate(0o700)) {
         Err(Errno::EEXIST) => false,
         made => made.map_err(|errno| no_room(format!("mkdir({name:?})"), errno)).map(|()| true)?,
@@ -153,7 +163,7 @@ fn enter(folder: impl AsFd, name: &OsStr, meta: Meta, look: &Look) -> Result<Ope
     if fresh {
         own(&opened, look.owner)?;
     }
-    Ok(Open { folder: opened, meta: fresh.then_some(meta) })
+    Ok((opened, fresh.then_some(meta)))
 }
 
 fn file(
@@ -172,7 +182,7 @@ fn file(
     let kept = old.as_ref().map(|found| found.st_mode & 0o777);
     let mode = look.mode.or(kept).unwrap_or(meta.mode & !look.mask);
     let owner = look.owner.or(old.map(|found| (found.st_uid, found.st_gid)));
-    let written = content(from, &mut opened, &shown(name), watch, before).and_then(|bytes| {
+    let written = content(from, &mut opened, &format!("{name:?}"), watch, before).and_then(|bytes| {
         own(&opened, owner)?;
         dress(&opened, Meta { mode, ..meta })?;
         renameat(folder.as_fd(), fresh.as_os_str(), folder.as_fd(), name)
