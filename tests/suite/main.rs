@@ -83,6 +83,7 @@ suite![
     state,
     sysctl,
     systemd,
+    systems,
     tenant,
     tenant_carry,
     tenant_database,

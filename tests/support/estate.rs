@@ -108,8 +108,8 @@ impl Drop for Estate {
                 let _ = self.t(&["destroy", "--yes", "--force", &name]);
             }
         }
-        for name in ["busybox", "other"] {
-            let _ = self.t(&["template", "rm", "--yes", name]);
+        for entry in fs::read_dir(self.data().join("templates")).into_iter().flatten().flatten() {
+            let _ = self.t(&["template", "rm", "--yes", &entry.file_name().to_string_lossy()]);
         }
         let _ = fs::remove_dir_all::<&Path>(&self.folder);
     }

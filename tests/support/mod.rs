@@ -18,6 +18,7 @@ pub mod mark;
 pub mod need;
 pub mod nested;
 pub mod process;
+pub mod registry;
 pub mod runner;
 pub mod session;
 pub mod tracer;
