@@ -1,14 +1,12 @@
 //! Any `cgroupsPath`: what is planned lies below the mount point of its hierarchy, and is not that itself.
-#![no_main]
 
 use std::path::{Component, Path};
 
 use isolate::ids::ContainerId;
 use isolate::plan::cgroup::compile;
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (String, u8, String)| {
-    let (path, kind, id) = input;
+pub fn run(data: &[u8]) {
+    let Some((path, kind, id)) = isolate_fuzz::input::<(String, u8, String)>(data) else { return };
     let host = isolate_fuzz::host(kind);
     let Ok(id) = ContainerId::new(id) else { return };
     let Ok(plan) = compile(None, Some(Path::new(&path)), None, &id, &host) else { return };
@@ -19,4 +17,4 @@ fuzz_target!(|input: (String, u8, String)| {
         assert!(below.components().next().is_some(), "the mount point itself");
         assert!(below.components().all(|part| matches!(part, Component::Normal(_))), "{below:?}");
     }
-});
+}

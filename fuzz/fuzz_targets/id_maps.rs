@@ -1,7 +1,5 @@
 //! Any id maps, through the whole of planning: they end in the plan as they are, or in an error.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
 fn map(lines: &[(u32, u32, u32)]) -> Value {
@@ -12,8 +10,12 @@ fn map(lines: &[(u32, u32, u32)]) -> Value {
         .collect()
 }
 
-fuzz_target!(|input: (Vec<(u32, u32, u32)>, Vec<(u32, u32, u32)>, u32, u32, Vec<u32>, u8)| {
-    let (uids, gids, uid, gid, groups, kind) = input;
+pub fn run(data: &[u8]) {
+    let Some((uids, gids, uid, gid, groups, kind)) =
+        isolate_fuzz::input::<(Vec<(u32, u32, u32)>, Vec<(u32, u32, u32)>, u32, u32, Vec<u32>, u8)>(data)
+    else {
+        return;
+    };
     let config = json!({
         "ociVersion": "1.0.2", "root": {"path": "rootfs"},
         "process": {"user": {"uid": uid, "gid": gid, "additionalGids": groups}, "args": ["/bin/true"], "cwd": "/"},
@@ -23,4 +25,4 @@ fuzz_target!(|input: (Vec<(u32, u32, u32)>, Vec<(u32, u32, u32)>, u32, u32, Vec<
                   "uidMappings": map(&uids), "gidMappings": map(&gids)}
     });
     isolate_fuzz::plan(config.to_string().as_bytes(), &isolate_fuzz::host(kind));
-});
+}

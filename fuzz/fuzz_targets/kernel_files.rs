@@ -1,10 +1,7 @@
 //! Any bytes as what the kernel writes: mountinfo, cgroup tables and statistics, stat of a process.
-#![no_main]
 
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|data: &[u8]| {
+pub fn run(data: &[u8]) {
     isolate::cgroup::probe::fuzz(data);
     isolate::cgroup::statistics::fuzz(&String::from_utf8_lossy(data));
     isolate::sys::process::fuzz(data);
-});
+}

@@ -1,11 +1,9 @@
 //! Any words as the options of a mount of any type.
-#![no_main]
 
 use isolate::plan::mount_options::{names, parse};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|input: (Vec<(u8, String)>, u8)| {
-    let (words, kind) = input;
+pub fn run(data: &[u8]) {
+    let Some((words, kind)) = isolate_fuzz::input::<(Vec<(u8, String)>, u8)>(data) else { return };
     let known = names();
     let word = |(index, text): (u8, String)| {
         if text.is_empty() { known[usize::from(index) % known.len()].to_owned() } else { text }
@@ -17,4 +15,4 @@ fuzz_target!(|input: (Vec<(u8, String)>, u8)| {
         // The same options in the same order mean the same.
         assert_eq!(format!("{parsed:?}"), format!("{:?}", parse(&options, kind).expect("taken once")));
     }
-});
+}

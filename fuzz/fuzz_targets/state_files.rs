@@ -1,10 +1,8 @@
 //! Any bytes as a `state.json` or a journal; what is read is written and read again as the same.
-#![no_main]
 
 use isolate::store::{Saved, Undo};
-use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|data: &[u8]| {
+pub fn run(data: &[u8]) {
     for record in Undo::parse(data) {
         let line = serde_json::to_vec(&record).expect("can be written");
         assert_eq!(serde_json::from_slice::<Undo>(&line).expect("can be read"), record);
@@ -13,4 +11,4 @@ fuzz_target!(|data: &[u8]| {
         let text = serde_json::to_vec(&saved).expect("can be written");
         assert_eq!(serde_json::from_slice::<Saved>(&text).expect("can be read"), saved);
     }
-});
+}

@@ -2,15 +2,21 @@
 
 use std::path::Path;
 
-use arbitrary::{Result, Unstructured};
+use arbitrary::{Arbitrary, Result, Unstructured};
 use isolate::cgroup::layout::{Hierarchy, Layout, Version};
 use isolate::cgroup::unit::{Bus, Manager};
-use isolate::host::Host;
+use isolate::host::{Host, Resctrl};
 use isolate::ids::ContainerId;
 use isolate::plan::{self, ConsoleTo, Options, Plan, Start, Step};
 use serde_json::{Value, json};
 
-/// A host of one of three kinds: root on v1 and v2, root on v2, an ordinary user on v2; each with systemd or without.
+/// What `data` says, as a value; nothing if it is too short for one.
+pub fn input<'a, T: Arbitrary<'a>>(data: &'a [u8]) -> Option<T> {
+    let least = T::size_hint(0).0;
+    if data.len() < least { None } else { T::arbitrary_take_rest(Unstructured::new(data)).ok() }
+}
+
+/// A host of one of three kinds: root on v1 and v2, root on v2, an ordinary user on v2; each with systemd or without, and so on.
 pub fn host(kind: u8) -> Host {
     let root = kind % 3 != 2;
     Host {
@@ -24,6 +30,7 @@ pub fn host(kind: u8) -> Host {
         subgids: if root { Vec::new() } else { vec![(100_000, 65_536)] },
         newidmap: !root,
         cgroups: layout(kind % 3 == 0, root),
+        resctrl: if kind & 0x10 != 0 { Resctrl::Mounted } else { Resctrl::Missing },
         systemd: (kind & 0x20 != 0).then(|| Manager {
             bus: if root { Bus::System } else { Bus::User },
             control_group: if root { "/" } else { "/user.slice/user-1000.slice" }.into(),

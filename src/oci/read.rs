@@ -140,8 +140,11 @@ fn fast(bytes: &[u8]) -> Option<Config> {
     Some(Config { pids_limit, spec, warnings: Vec::new() })
 }
 
-/// As in Go, whose engines write these files: an empty path of a namespace is the same as none.
+/// As in Go, whose engines write these files: an empty path of a namespace is the same as none. And id maps of the
+/// whole document are of `oci-spec`'s making (it calls them deprecated): a property that nobody knows.
 fn tidy(spec: &mut Spec) {
+    #[allow(deprecated)]
+    spec.set_uid_mappings(None).set_gid_mappings(None);
     let Some(linux) = spec.linux_mut() else { return };
     for namespace in linux.namespaces_mut().iter_mut().flatten() {
         if namespace.path().as_ref().is_some_and(|path| path.as_os_str().is_empty()) {

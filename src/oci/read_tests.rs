@@ -206,6 +206,17 @@ fn unknown_properties_are_ignored_and_can_be_listed() {
 }
 
 #[test]
+fn id_maps_of_the_whole_document_which_only_the_types_know_are_ignored() {
+    let text = changed(|config| {
+        config["uidMappings"] = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
+        config["gidMappings"] = json!([]);
+    });
+    assert_eq!(unknown_properties(text.as_bytes()), ["gidMappings", "uidMappings"]);
+    let plain = parse(default_text().as_bytes()).unwrap();
+    assert_eq!(fast(text.as_bytes()).unwrap(), plain);
+}
+
+#[test]
 fn a_missing_user_is_root_as_in_runc() {
     let text = changed(|config| {
         config["process"].as_object_mut().unwrap().remove("user");

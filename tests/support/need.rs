@@ -202,12 +202,13 @@ fn can_make_user_namespace() -> bool {
 /// The caller's first range in `/etc/subuid` or `/etc/subgid`.
 pub fn subordinate_ids(file: &str) -> Option<(u32, u32)> {
     let uid = geteuid();
-    let name = nix::unistd::User::from_uid(uid).ok().flatten().map(|user| user.name).unwrap_or_default();
+    // Not of libc, whose look-up of an account that /etc/passwd does not have ends a static program by a signal.
+    let name = isolate::sys::users::name_of(uid.as_raw());
     let text = std::fs::read_to_string(file).ok()?;
     text.lines().find_map(|line| {
         let mut fields = line.split(':');
         let owner = fields.next()?;
-        if owner != name && owner != uid.to_string() {
+        if Some(owner) != name.as_deref() && owner != uid.to_string() {
             return None;
         }
         Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
