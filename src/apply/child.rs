@@ -334,7 +334,7 @@ fn is_user_map(plan: &Plan) -> bool {
 
 fn is_of_user(plan: &Plan) -> bool {
     let has_new_pid = plan.steps.iter().any(|planned| match &planned.step {
-        Step::Clone { namespaces } | Step::Fork { namespaces } => namespaces.contains(&Namespace::Pid),
+        Step::Clone { namespaces, .. } | Step::Fork { namespaces } => namespaces.contains(&Namespace::Pid),
         _ => false,
     });
     has_new_pid && is_user_map(plan)

@@ -11,6 +11,7 @@ use crate::error::{Call, Error, Result};
 use crate::plan::{IdMap, MapWriter, MountIdMap};
 use crate::sys::clone::{Cloned, Parent, clone, exit_now};
 use crate::sys::mount::{self, Depth};
+use crate::sys::owner::clone_owned;
 use crate::sys::{channel, namespace, pidfd, socket};
 
 /// Writes both maps of process `pid`. Groups come first: with a single id, `setgroups` has to be denied
@@ -80,8 +81,26 @@ pub fn show_through(tree: &OwnedFd, map: &MountIdMap) -> Result<()> {
 /// # Errors
 /// As [`write()`]; or the kernel lets the caller make no user namespace.
 pub fn user_namespace(uid: &[IdMap], gid: &[IdMap], writer: MapWriter) -> Result<OwnedFd> {
+    make(uid, gid, writer, || clone(libc::CLONE_NEWUSER as u64, None, Parent::Caller))
+}
+
+/// The same, and it belongs to `owner`: for the host's root.
+///
+/// # Errors
+/// As [`user_namespace`].
+pub fn user_namespace_of(owner: u32, uid: &[IdMap], gid: &[IdMap]) -> Result<OwnedFd> {
+    let clone = || clone_owned(owner, libc::CLONE_NEWUSER as u64, None, Parent::Caller);
+    make(uid, gid, MapWriter::Direct, clone)
+}
+
+fn make(
+    uid: &[IdMap],
+    gid: &[IdMap],
+    writer: MapWriter,
+    clone: impl FnOnce() -> Result<Cloned>,
+) -> Result<OwnedFd> {
     let (ours, theirs) = socket::seqpacket_pair()?;
-    let Cloned::Parent { pid, pidfd } = clone(libc::CLONE_NEWUSER as u64, None, Parent::Caller)? else {
+    let Cloned::Parent { pid, pidfd } = clone()? else {
         drop(ours);
         // It lives until the runtime has what it needs, or is dead.
         let _ = channel::receive(&theirs);

@@ -15,6 +15,7 @@ use crate::error::{Call, Error, Explain, Result};
 use crate::plan::seccomp::Listener;
 use crate::plan::{HookKind, MountIdMap, Namespace, Plan, Planned, SourceLink, Step, Token};
 use crate::sys::clone::{Cloned, Parent, clone};
+use crate::sys::owner::{as_owner_of, clone_owned};
 use crate::sys::process::Exit;
 use crate::sys::{attributes, mount, namespace, pidfd, pty, socket};
 
@@ -161,7 +162,7 @@ impl<'a> Runtime<'a> {
             Step::Affinity { cpus } => super::placement::set_cpus(cpus),
             Step::MakeCgroup(group) => self.make_cgroup(group),
             Step::LimitCgroup { hierarchy } => self.limit(hierarchy),
-            Step::Clone { namespaces } => self.clone(namespaces),
+            Step::Clone { namespaces, owner } => self.clone(namespaces, *owner),
             Step::WriteIdMaps { uid, gid, writer } => idmaps::write(self.pid()?, uid, gid, *writer),
             Step::Tell { token } => self.tell(*token),
             Step::Await { token } => self.wait_for(*token),
@@ -306,9 +307,13 @@ impl<'a> Runtime<'a> {
         }
     }
 
-    fn clone(&mut self, namespaces: &[Namespace]) -> Result<()> {
+    fn clone(&mut self, namespaces: &[Namespace], owner: Option<u32>) -> Result<()> {
         let (ours, theirs) = socket::seqpacket_pair()?;
         let flags = child::clone_flags(namespaces);
+        let clone = |flags, cgroup: Option<BorrowedFd<'_>>, parent| match owner {
+            Some(owner) => clone_owned(owner, flags, cgroup, parent),
+            None => clone(flags, cgroup, parent),
+        };
         let cloned = match clone(flags, self.work.cgroup.clone_into(), Parent::Caller) {
             // A cgroup that hands controllers on to others below takes no processes itself (an init that made
             // cgroups of its own): then where the init is.
@@ -446,7 +451,13 @@ impl<'a> Runtime<'a> {
 /// Sets a limit of process `pid`, 0 for the caller.
 pub(super) fn set_limit(pid: i32, resource: u32, soft: u64, hard: u64) -> Result<()> {
     let call = |errno| Error::sys(format!("prlimit(soft {soft}, hard {hard})"), errno);
-    attributes::set_limit(pid, resource, soft, hard).map_err(|errno| match errno {
+    let set = || attributes::set_limit(pid, resource, soft, hard);
+    let result = match set() {
+        // Whoever owns the user namespace of a process may set its limits without CAP_SYS_RESOURCE of the host.
+        Err(Errno::EPERM) if pid != 0 => as_owner_of(pid, set).unwrap_or(Err(Errno::EPERM)),
+        result => result,
+    };
+    result.map_err(|errno| match errno {
         Errno::EPERM => call(errno)
             .because("a hard limit can be raised only with CAP_SYS_RESOURCE, which the runtime does not have")
             .hint("ask for at most the hard limit of the process that runs isolate ('ulimit -H')"),

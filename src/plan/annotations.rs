@@ -28,13 +28,19 @@ pub const LANDLOCK: &str = "org.isolate.landlock";
 /// `own`: a core-scheduling cookie of the container's own.
 pub const CORE_SCHEDULING: &str = "org.isolate.core-scheduling";
 
+/// `root`: the new user namespace belongs to the id behind the container's root, so that the kernel counts against that id,
+/// and not against the host's root, what the container has of what is counted by user (`/proc/sys/user`, pending signals, timers,
+/// message queues).
+pub const USER_NAMESPACE_OWNER: &str = "org.isolate.user-namespace-owner";
+
 /// How the names of those begin that become properties of a systemd unit.
 pub const SYSTEMD_PROPERTY: &str = "org.systemd.property.";
 
 /// All of them, sorted.
-pub const ALL: [&str; 9] = [
+pub const ALL: [&str; 10] = [
     CORE_SCHEDULING,
     LANDLOCK,
+    USER_NAMESPACE_OWNER,
     SYSTEMD_PROPERTY,
     HOOKS_STDERR,
     HOOKS_STDOUT,

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::cgroup::layout::Version;
 use crate::cgroup::unit::Unit;
-use crate::error::{Error, Explain, Result};
+use crate::error::{Error, Explain, Kind, Result};
 use crate::host::Host;
 use crate::ids::ContainerId;
 use crate::oci::validate::sysctl_path;
@@ -116,10 +116,30 @@ pub fn compile(spec: &Spec, bundle: &Path, options: &Options, host: &Host) -> Re
     plan_program(&mut plan, spec, &maps, options, limits, host)?;
 
     // Last of the host's steps: sources for the child are opened before it is born.
-    plan.push(Stage::Host, "linux.namespaces", Step::Clone { namespaces: namespaces.at_clone(host) });
+    let clone = Step::Clone {
+        namespaces: namespaces.at_clone(host),
+        owner: user_namespace_owner(spec, &maps, host)?,
+    };
+    plan.push(Stage::Host, "linux.namespaces", clone);
     plan.steps.sort_by_key(|planned| planned.stage);
     super::check::check(&plan)?;
     Ok(plan)
+}
+
+/// Whose the new user namespace is to be, if not the runtime's.
+fn user_namespace_owner(spec: &Spec, maps: &Maps, host: &Host) -> Result<Option<u32>> {
+    if !annotations::says(spec, annotations::USER_NAMESPACE_OWNER, "root")? {
+        return Ok(None);
+    }
+    let place = format!("annotations[{:?}]", annotations::USER_NAMESPACE_OWNER);
+    let root = maps.shown_uid().iter().find_map(|map| map.to_outside(0));
+    match root {
+        None => Err(Error::new("there is no new user namespace with a root in it").at(place)),
+        Some(_) if !host.privileged => Err(Error::new("only the host's root can give a user namespace away")
+            .kind(Kind::Unsupported)
+            .at(place)),
+        owner => Ok(owner),
+    }
 }
 
 /// The plan for running another program in a container that stands. `filter` is the one of the container, where it need
@@ -137,7 +157,7 @@ pub fn compile_exec(
 ) -> Result<Plan> {
     let mut plan = Plan::default();
     placement::plan_initial_cpus(&mut plan, process_)?;
-    plan.push(Stage::Host, "default", Step::Clone { namespaces: Vec::new() });
+    plan.push(Stage::Host, "default", Step::Clone { namespaces: Vec::new(), owner: None });
     plan.push(Stage::Beside, "default", Step::Tell { token: Token::Cgroup });
     if let Some(value) = process_.oom_score_adj() {
         let step = Step::OomScore { value, lenient: !host.privileged };

@@ -104,7 +104,10 @@ impl fmt::Display for Step {
                 write!(f, "join the {} namespace {}", namespace.proc_name(), path.display())
             }
             Step::NewTimeNamespace { offsets } => write!(f, "new time namespace, offsets {offsets:?}"),
-            Step::Clone { namespaces } => write!(f, "clone the child{}", born_in(namespaces)),
+            Step::Clone { namespaces, owner } => {
+                write!(f, "clone the child{}", born_in(namespaces))?;
+                owner.map_or(Ok(()), |owner| write!(f, ", owned by {owner}"))
+            }
             Step::Fork { namespaces } => write!(f, "fork once more{}", born_in(namespaces)),
             Step::Unshare { namespaces } => write!(f, "unshare {}", list(namespaces)),
             Step::JoinContainer { namespaces } => write!(f, "join the container's {}", list(namespaces)),

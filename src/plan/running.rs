@@ -122,7 +122,7 @@ fn visited(joined: &[Namespace]) -> Vec<Namespace> {
 
 /// The caller hears that all is done; the order of stages is that of time.
 fn finish(mut plan: Plan) -> Result<Plan> {
-    plan.push(Stage::Host, "default", Step::Clone { namespaces: Vec::new() });
+    plan.push(Stage::Host, "default", Step::Clone { namespaces: Vec::new(), owner: None });
     plan.push(Stage::Beside, "default", Step::Await { token: Token::Ready });
     plan.push(Stage::Setup, "default", Step::Tell { token: Token::Ready });
     plan.push(Stage::Setup, "default", Step::Done);

@@ -193,6 +193,8 @@ pub enum Step {
     Clone {
         /// Namespaces the child is born in.
         namespaces: Vec<Namespace>,
+        /// Whose a new user namespace is; absent: the runtime's.
+        owner: Option<u32>,
     },
     /// clone3(2) with CLONE_PARENT: the child's place is taken by its own child, because a pid (or time)
     /// namespace can only be entered by being born in it, after the user namespace has been.

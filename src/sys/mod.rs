@@ -19,6 +19,7 @@ pub mod loop_device;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
+pub mod owner;
 pub mod path;
 pub mod pidfd;
 pub mod placement;

@@ -1,6 +1,7 @@
 //! The capabilities of private systems: one list, and who has how much of it. Pure.
 //!
-//! All of them count within the system's own user namespace only.
+//! All of them count within the system's own user namespace only. Not among them is CAP_SYS_RESOURCE: there it raises
+//! nothing but the bounds of `/proc/sys/user`, which are the operator's.
 
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ pub enum Kind {
 }
 
 /// Each with the least kind that has it.
-const ALL: [(&str, Kind); 25] = [
+const ALL: [(&str, Kind); 24] = [
     ("CAP_CHOWN", Kind::Disposable),
     ("CAP_DAC_OVERRIDE", Kind::Disposable),
     ("CAP_FOWNER", Kind::Disposable),
@@ -43,7 +44,6 @@ const ALL: [(&str, Kind); 25] = [
     ("CAP_SYS_BOOT", Kind::System),
     ("CAP_SYS_NICE", Kind::System),
     ("CAP_SYS_PTRACE", Kind::System),
-    ("CAP_SYS_RESOURCE", Kind::System),
 ];
 
 /// `process.capabilities`: root inside gets the set; others keep it in the bounding set only, as under podman.
@@ -63,11 +63,11 @@ mod tests {
         let count = |set: &Value, name: &str| set[name].as_array().unwrap().len();
         let counts =
             [Kind::Disposable, Kind::Command, Kind::System].map(|kind| count(&of(kind, &user), "effective"));
-        assert_eq!(counts, [9, 11, 25]);
+        assert_eq!(counts, [9, 11, 24]);
         user.uid = 1000;
         assert_eq!(
             (count(&of(Kind::System, &user), "effective"), count(&of(Kind::System, &user), "bounding")),
-            (0, 25)
+            (0, 24)
         );
     }
 }

@@ -192,10 +192,16 @@ fn linux(config: &Config, facts: &Facts<'_>, net: Net, resources: Map<String, Va
         linux.insert("uidMappings".into(), spec::mappings(&facts.ids.uids));
         linux.insert("gidMappings".into(), spec::mappings(&facts.ids.gids));
     }
+    let mut sysctl = Map::new();
+    if facts.namespace.is_some() {
+        // An ordinary user's namespace is not the config's: whoever makes that sets this.
+        sysctl.insert("user.max_inotify_instances".into(), json!(config.inotify().to_string()));
+    }
     if net == Net::None {
         namespaces.push(json!({"type": "network"}));
-        linux.insert("sysctl".into(), json!({"net.ipv4.ping_group_range": "0 0"}));
+        sysctl.insert("net.ipv4.ping_group_range".into(), json!("0 0"));
     }
+    linux.insert("sysctl".into(), Value::Object(sysctl));
     linux.insert("namespaces".into(), json!(namespaces));
     linux.insert("maskedPaths".into(), json!(MASKED));
     // An init sets what is its own below /proc/sys; the rest belongs to the real root, and stays closed to it.

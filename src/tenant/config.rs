@@ -100,11 +100,17 @@ pub struct System {
     pub hostname: String,
     /// `none` or `host`.
     pub net: String,
+    /// Inotify instances; absent: [`INOTIFY`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inotify: Option<u32>,
 }
+
+/// The most inotify instances of a tenant that says nothing of them: half of what most hosts let one user have.
+const INOTIFY: u32 = 64;
 
 impl Default for System {
     fn default() -> System {
-        System { hostname: String::new(), net: "none".to_owned() }
+        System { hostname: String::new(), net: "none".to_owned(), inotify: None }
     }
 }
 
@@ -177,6 +183,11 @@ impl Config {
         settings::parse_net(&self.system.net)
     }
 
+    /// The most inotify instances.
+    pub fn inotify(&self) -> u32 {
+        self.system.inotify.unwrap_or(INOTIFY)
+    }
+
     /// What the types do not say.
     ///
     /// # Errors
@@ -189,6 +200,9 @@ impl Config {
         self.net()?;
         if !self.system.hostname.is_empty() {
             settings::parse_hostname(&self.system.hostname)?;
+        }
+        if self.system.inotify.is_some_and(|count| !(1..=1_048_576).contains(&count)) {
+            return Err(value_fault("a number of inotify instances is 1 to 1048576"));
         }
         if self.boot.command.first().is_none_or(String::is_empty) {
             return Err(Error::new("boot.command is empty"));
@@ -347,6 +361,8 @@ pub(crate) mod tests {
             ("protect", "maybe"),
             ("owner", "a\nb"),
             ("disk", "1G"),
+            ("inotify", "0"),
+            ("inotify", "many"),
             ("iops", "0"),
             ("io-read", "5"),
         ] {

@@ -58,7 +58,7 @@ const fn key(
 }
 
 /// Every setting that can be given to `create` and `set`.
-pub const KEYS: [Key; 16] = [
+pub const KEYS: [Key; 17] = [
     key("ram", "SIZE", "limits", Form::Text, "Memory, with a unit (64M, 1G)"),
     key("swap", "SIZE", "limits", Form::Text, "Swap beside the memory, with a unit"),
     key("ram-min", "SIZE", "limits", Form::Text, "Memory it keeps when the host runs short"),
@@ -72,6 +72,7 @@ pub const KEYS: [Key; 16] = [
     key("disk", "SIZE", "disk", Form::Text, "Size of its disk, a hard limit (400M, 10G); it can grow"),
     key("hostname", "NAME", "system", Form::Text, "Host name inside; default: the tenant's name"),
     key("net", "none|host", "system", Form::Text, "Network: none (loopback only) or host"),
+    key("inotify", "N", "system", Form::Number, "Inotify instances; 64 is the default"),
     key("owner", "TEXT", "admin", Form::Text, "Whose it is, in your words"),
     key("tags", "WORD[,WORD]", "admin", Form::Words, "Words to find it by, as @WORD"),
     key("protect", "on|off", "admin", Form::OnOff, "Refuse to destroy it"),

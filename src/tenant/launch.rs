@@ -206,12 +206,21 @@ fn take_socket() -> Result<OwnedFd> {
 fn launch<'a>(estate: &'a Estate, name: &'a Name) -> Result<Option<keeper::Keeper<'a>>> {
     let tenant = estate.tenant(name)?;
     let standing = layers::of_tenant(estate, &tenant, Purpose::Running)?;
+    if standing.namespace.is_none() {
+        bound_inotify(tenant.config.inotify())?;
+    }
     match tenant.config.boot.mode {
         Mode::Command => {
             open_log(&standing).and_then(|()| run(estate, &tenant, &standing, &Ways::default())).map(|_| None)
         }
         Mode::Init | Mode::Systemd => keeper::Keeper::start(estate, name, standing).map(Some),
     }
+}
+
+/// The kernel shows the bounds of the user namespace that this process is in.
+fn bound_inotify(most: u32) -> Result<()> {
+    let path = "/proc/sys/user/max_inotify_instances";
+    std::fs::write(path, most.to_string()).call(|| format!("write({path:?}, \"{most}\")"))
 }
 
 /// Makes the container on a standing root and starts it; the pid of its init.

@@ -16,7 +16,7 @@ use nix::unistd::{Gid, Uid};
 use crate::apply::idmaps;
 use crate::error::{Call, Error, Result};
 use crate::host::Host;
-use crate::plan::{IdMap, MapWriter};
+use crate::plan::IdMap;
 use crate::sys::clone::{Cloned, Parent, clone, exit_now};
 use crate::sys::mount::{self, Depth};
 use crate::sys::{channel, namespace, pidfd, process, socket};
@@ -110,7 +110,9 @@ pub fn enter(host: &Host, layers: &Layers<'_>, purpose: Purpose) -> Result<Stand
     let (overlay, namespace) = match purpose {
         Purpose::Running if host.privileged => {
             let (uid, gid) = (id_maps(&layers.maps.uids), id_maps(&layers.maps.gids));
-            let namespace = idmaps::user_namespace(&uid, &gid, MapWriter::Direct)?;
+            // Its own: what the kernel counts by user is then counted for each tenant, and never for the host's root.
+            let owner = uid.iter().find_map(|map| map.to_outside(0)).unwrap_or(0);
+            let namespace = idmaps::user_namespace_of(owner, &uid, &gid)?;
             attach_mapped(layers.template, &layers.folder.join("lower"), &namespace)?;
             attach_mapped(&layers.folder.join("disk"), &layers.folder.join("disk"), &namespace)?;
             (overlay_within(layers, &namespace)?, Some(namespace))

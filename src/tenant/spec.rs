@@ -109,15 +109,24 @@ pub fn compile(settings: &Settings, prepared: &Prepared, host: &Host) -> Result<
         "process": process(settings, prepared),
         "mounts": mounts(settings, prepared, &limits),
         "linux": linux(settings, prepared, limits.resources),
-        "annotations": {
-            "org.isolate.try": prepared.name,
-            annotations::LANDLOCK: "root",
-            annotations::CORE_SCHEDULING: "own",
-        },
+        "annotations": annotations(prepared, host),
     });
     let spec = serde_json::from_value(object)
         .map_err(|error| Error::new(format!("the compiled configuration is invalid: {error}")))?;
     Ok(Compiled { spec, warnings: limits.warnings })
+}
+
+fn annotations(prepared: &Prepared, host: &Host) -> Value {
+    let mut all = json!({
+        "org.isolate.try": prepared.name,
+        annotations::LANDLOCK: "root",
+        annotations::CORE_SCHEDULING: "own",
+    });
+    // An ordinary user's namespaces are its own, whatever is asked for.
+    if host.privileged {
+        all[annotations::USER_NAMESPACE_OWNER] = json!("root");
+    }
+    all
 }
 
 pub(super) fn check_user(prepared: &Prepared) -> Result<()> {

@@ -14,6 +14,7 @@ tests![
     a_pidfd_of_the_init_is_sent_where_the_annotation_says needs [Need::Isolate],
     a_receiver_of_the_pidfd_that_is_not_there_is_an_error needs [Need::Isolate],
     an_unknown_kind_of_mount_context_is_refused needs [Need::Isolate],
+    a_user_namespace_that_is_not_new_cannot_be_given_away needs [Need::Isolate, Need::Root],
     features_names_every_annotation_that_changes_what_is_done needs [Need::Isolate],
 ];
 
@@ -62,11 +63,17 @@ fn an_unknown_kind_of_mount_context_is_refused() {
         .refused(&["annotations[\"run.oci.mount_context_type\"]: \"any\" is none of context, fscontext"]);
 }
 
+fn a_user_namespace_that_is_not_new_cannot_be_given_away() {
+    annotated(Bundle::nothing(), "org.isolate.user-namespace-owner", "root")
+        .refused(&["annotations[\"org.isolate.user-namespace-owner\"]: "]);
+}
+
 fn features_names_every_annotation_that_changes_what_is_done() {
     let features = bundle::runtime(&["features"]).ok().json();
     let expected = json!([
         "org.isolate.core-scheduling",
         "org.isolate.landlock",
+        "org.isolate.user-namespace-owner",
         "org.systemd.property.",
         "run.oci.hooks.stderr",
         "run.oci.hooks.stdout",

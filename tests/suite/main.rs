@@ -85,6 +85,7 @@ suite![
     systemd,
     systems,
     tenant,
+    tenant_bounds,
     tenant_carry,
     tenant_database,
     tenant_disks,

@@ -14,6 +14,7 @@ tests![
     inodes_and_descriptors_without_end_have_one needs [Need::Isolate, Need::UserNamespaces, Need::Cgroup("memory")],
     keyrings_are_out_of_reach needs [Need::Isolate, Need::UserNamespaces],
     inotify_without_end_leaves_the_host_some needs [Need::Isolate, Need::UserNamespaces],
+    signals_that_wait_without_end_leave_the_hosts_root_its_timers needs [Need::Isolate, Need::Root, Need::UserNamespaces],
     requests_without_end_leave_the_host_some needs [Need::Isolate, Need::UserNamespaces, Need::File("/proc/sys/fs/aio-nr")],
     namespaces_are_out_of_reach_of_every_way needs [Need::Isolate, Need::UserNamespaces],
     a_storm_of_signals_hits_nobody_else needs [Need::Isolate, Need::UserNamespaces],
@@ -175,6 +176,16 @@ fn inotify_without_end_leaves_the_host_some() {
     let said = bad.end();
     let count: usize = said.split_whitespace().nth(1).unwrap().parse().unwrap();
     assert!((1..=32).contains(&count), "{said}");
+}
+
+fn signals_that_wait_without_end_leave_the_hosts_root_its_timers() {
+    let bad = Bad::storm(&[], "pending");
+    // What a user namespace holds is counted for its owner, too: that was the host's root, who had no timer left.
+    let has_timers = deeds::can_set_timers();
+    let said = bad.end();
+    assert!(has_timers, "the host's root gets no timer any more");
+    let count: usize = said.split_whitespace().nth(1).unwrap().parse().unwrap();
+    assert!(count > 100, "{said}");
 }
 
 fn requests_without_end_leave_the_host_some() {

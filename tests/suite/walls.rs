@@ -111,7 +111,7 @@ fn try_asks_for_a_core_of_its_own() {
 }
 
 fn a_wall_that_is_not_known_is_refused() {
-    for key in ["org.isolate.landlock", "org.isolate.core-scheduling"] {
+    for key in ["org.isolate.landlock", "org.isolate.core-scheduling", "org.isolate.user-namespace-owner"] {
         let bundle = Bundle::nothing().set("/annotations", json!({ key: "some" }));
         bundle.refused(&[&format!("annotations[{key:?}]: \"some\" is not")]);
     }

@@ -195,6 +195,7 @@ fn storm(what: &str) -> ! {
             })
         }
         "inotify" => until_refused(&mut count, |_| watch()),
+        "pending" => until_refused(&mut count, |_| queue_signal()),
         "events" => until_refused(&mut count, |_| reserve_events()),
         "keys" => until_refused(&mut count, |number| {
             let name = CString::new(number.to_string()).unwrap();
@@ -241,6 +242,25 @@ fn until_refused(count: &mut usize, mut take: impl FnMut(usize) -> Result<(), St
 fn watch() -> Result<(), String> {
     // SAFETY: the call takes a number.
     if unsafe { libc::inotify_init1(libc::IN_CLOEXEC) } < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// One more signal that waits to be taken, for ever.
+fn queue_signal() -> Result<(), String> {
+    use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+    let _ = sigprocmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), None);
+    let value = libc::sigval { sival_ptr: std::ptr::null_mut() };
+    // SAFETY: numbers; the value is one that nobody reads.
+    if unsafe { libc::sigqueue(libc::getpid(), libc::SIGRTMAX(), value) } < 0 { Err(errno()) } else { Ok(()) }
+}
+
+/// Whether this process gets a timer, for which the kernel sets a signal aside that its user has left.
+pub fn can_set_timers() -> bool {
+    let mut timer: libc::timer_t = std::ptr::null_mut();
+    // SAFETY: the kernel writes one timer_t, and is given it back.
+    unsafe {
+        libc::timer_create(libc::CLOCK_MONOTONIC, std::ptr::null_mut(), &raw mut timer) == 0
+            && libc::timer_delete(timer) == 0
+    }
 }
 
 /// Room for 256 asynchronous requests: the kernel counts those of the whole machine (`fs.aio-max-nr`), and nobody's.
