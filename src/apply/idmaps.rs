@@ -93,6 +93,15 @@ pub fn user_namespace_of(owner: u32, uid: &[IdMap], gid: &[IdMap]) -> Result<Own
     make(uid, gid, MapWriter::Direct, clone)
 }
 
+/// Bounds the inotify instances of the user namespace that this process is in, and of those below it: the kernel shows
+/// nobody another's bounds.
+///
+/// # Errors
+/// The kernel has no such bound, or refuses it.
+pub fn bound_inotify(most: u32) -> Result<()> {
+    super::process::sysctl("user/max_inotify_instances", &most.to_string())
+}
+
 fn make(
     uid: &[IdMap],
     gid: &[IdMap],

@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::apply::idmaps;
 use crate::container::{self, CgroupManager, CreateOptions, Status};
 use crate::error::{Call, Error, Kind, Result};
 use crate::ids::RootPath;
@@ -207,7 +208,7 @@ fn launch<'a>(estate: &'a Estate, name: &'a Name) -> Result<Option<keeper::Keepe
     let tenant = estate.tenant(name)?;
     let standing = layers::of_tenant(estate, &tenant, Purpose::Running)?;
     if standing.namespace.is_none() {
-        bound_inotify(tenant.config.inotify())?;
+        idmaps::bound_inotify(tenant.config.inotify())?;
     }
     match tenant.config.boot.mode {
         Mode::Command => {
@@ -215,12 +216,6 @@ fn launch<'a>(estate: &'a Estate, name: &'a Name) -> Result<Option<keeper::Keepe
         }
         Mode::Init | Mode::Systemd => keeper::Keeper::start(estate, name, standing).map(Some),
     }
-}
-
-/// The kernel shows the bounds of the user namespace that this process is in.
-fn bound_inotify(most: u32) -> Result<()> {
-    let path = "/proc/sys/user/max_inotify_instances";
-    std::fs::write(path, most.to_string()).call(|| format!("write({path:?}, \"{most}\")"))
 }
 
 /// Makes the container on a standing root and starts it; the pid of its init.
