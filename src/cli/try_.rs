@@ -27,7 +27,7 @@ The system has users, processes, network, host name and files of its own. By def
 host's own programs (/usr, read-only) with private /etc /var /tmp /home /root /run /srv /opt; other templates
 are listed by --list. It works as root, and as an ordinary user where unprivileged user namespaces are allowed.
 
-Limits: 512M of memory and 1024 processes unless said otherwise, no limit on CPU time. A limit asked for that
+Limits: 512M of memory and 1024 processes unless said otherwise, no limit on CPU time and on disk space (--disk). A limit asked for that
 cannot be applied is an error; a default one that cannot be applied is a warning.
 
 A folder shown with -v keeps its owners. For root's systems these are nobody inside, so only what everybody
@@ -39,6 +39,7 @@ const EXAMPLES: &str = "\
 Examples:
     isolate try                                     a shell on the host's programs
     isolate try --memory 256M --cpus 0.5 --pids 64 -- make -j8
+    isolate try --disk 400M -- sh -c 'head -c 1G /dev/zero > /root/big; df -h /'
     isolate try --net host -- curl https://example.org
     isolate try -v /home/me/src:/src:ro --workdir /src -- ./configure
     isolate try --template busybox
@@ -73,11 +74,16 @@ fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
 }
 
-fn limit_options() -> [Arg; 3] {
+fn limit_options() -> [Arg; 4] {
     [
         option("memory", "SIZE", "Memory limit with a unit (256M, 1G), or none; default 512M").short('m'),
         option("cpus", "N", "CPU time in CPUs (0.5, 2), or none; default none").short('c'),
         option("pids", "N", "Limit on processes and threads, or none; default 1024").short('p'),
+        option(
+            "disk",
+            "SIZE",
+            "A disk of its own of that size (400M), as root; default: a folder of the host, without limit",
+        ),
     ]
 }
 
@@ -152,8 +158,8 @@ pub fn run(matches: &ArgMatches, runtime: &Runtime) -> Result<i32> {
 fn live(request: &Request<'_>) -> Result<i32> {
     let interrupt = Interrupt::hold()?;
     let end = |id: &ContainerId| container::delete(request.runtime, id, true);
-    let workspace = Workspace::claim(request.host, &end)?;
-    if let Err(error) = fill(request, &workspace, &interrupt) {
+    let mut workspace = Workspace::claim(request.host, &end)?;
+    if let Err(error) = fill(request, &mut workspace, &interrupt) {
         drop(workspace);
         // A child that was interrupted with us fails first.
         let _ = interrupt.check();
@@ -174,7 +180,7 @@ fn live(request: &Request<'_>) -> Result<i32> {
     }
 }
 
-fn fill(request: &Request<'_>, workspace: &Workspace, interrupt: &Interrupt) -> Result<()> {
+fn fill(request: &Request<'_>, workspace: &mut Workspace, interrupt: &Interrupt) -> Result<()> {
     let mut progress = Progress::new("preparing the root");
     let mut watch = |what: &str, bytes: u64| {
         progress.show(what, bytes);
@@ -208,6 +214,7 @@ fn read_settings(matches: &ArgMatches) -> Result<Settings> {
         memory: text("memory").map_or(Ok(settings::Limit::Default), settings::parse_memory)?,
         cpus: text("cpus").map_or(Ok(settings::Limit::Default), settings::parse_cpus)?,
         pids: limit("pids")?,
+        disk: text("disk").map(settings::parse_disk).transpose()?,
         net: settings::parse_net(text("net").unwrap_or("none"))?,
         hostname: text("hostname").map(settings::parse_hostname).transpose()?,
         env: all("env").map(|variable| settings::parse_env(variable)).collect::<Result<_>>()?,
@@ -310,6 +317,8 @@ mod tests {
             ["--memory", "256"],
             ["--cpus", "none at all"],
             ["--pids", "0"],
+            ["--disk", "400"],
+            ["--disk", "1M"],
             ["--net", "bridge"],
             ["--workdir", "tmp"],
             ["--env", "=x"],

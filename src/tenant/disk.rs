@@ -156,6 +156,15 @@ fn mounted(device: &Path, fs: FileSystem, read_only: bool) -> Result<OwnedFd> {
     mount::new_filesystem(name, &options, 0).call(|| format!("fsconfig({name:?}, {device:?})"))
 }
 
+/// Takes the image's mount at `folder/disk` away from this process' mount namespace.
+///
+/// # Errors
+/// The call's.
+pub fn unmount(folder: &Path) -> Result<()> {
+    let target = folder.join("disk");
+    nix::mount::umount2(&target, nix::mount::MntFlags::MNT_DETACH).call(|| format!("umount2({target:?})"))
+}
+
 /// Mounts the image at `folder/disk`, in this process' mount namespace, with the folders of the overlay in it.
 ///
 /// # Errors

@@ -1,9 +1,8 @@
 //! A bundle made of a template and settings: the order in which everything else in here runs. The runtime
 //! process, with the caller's privilege.
 
-use std::fs::DirBuilder;
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use pathrs::Root;
@@ -68,11 +67,14 @@ pub fn find_template(text: &str) -> Result<(Template, Option<Source>)> {
 ///
 /// # Errors
 /// What the template lacks here, a hostile or broken tree, a limit that cannot be applied, an interruption.
-pub fn prepare(request: &Request<'_>, workspace: &Workspace, watch: &mut Watch<'_>) -> Result<Vec<String>> {
+pub fn prepare(
+    request: &Request<'_>,
+    workspace: &mut Workspace,
+    watch: &mut Watch<'_>,
+) -> Result<Vec<String>> {
     // A fault of the settings is found before a long unpacking, not after it.
     crate::tenant::limits::compile(request.settings, request.host, cgroups(request.runtime))?;
-    let path = workspace.path().join("rootfs");
-    DirBuilder::new().mode(0o700).create(&path).call(|| format!("mkdir({path:?})"))?;
+    let path = workspace.make_root(request.settings.disk)?;
     let mut rootfs = Rootfs::open(&path, workspace.owners().clone())?;
     let mut space = space(&path)?;
     let (defaults, left_out) = fill(request.template, request.source, &mut rootfs, &mut space, watch)?;
@@ -84,7 +86,7 @@ pub fn prepare(request: &Request<'_>, workspace: &Workspace, watch: &mut Watch<'
     let user = find_user(request.settings, &defaults, &rootfs)?;
     make_home(&user, &mut rootfs)?;
     let prepared = Prepared {
-        rootfs: "rootfs".to_owned(),
+        rootfs: workspace.root().to_owned(),
         name: name.to_owned(),
         ids: workspace.maps().clone(),
         args: command(request, &defaults, &rootfs, &binds)?,

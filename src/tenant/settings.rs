@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::ids::RootPath;
+use crate::tenant::disk;
 use crate::tenant::size;
 
 /// A limit, and whether somebody asked for it: one asked for that cannot be applied is an error, a
@@ -83,6 +84,8 @@ pub struct Settings {
     pub cpus: Limit<u32>,
     /// Processes and threads. Default: [`DEFAULT_PIDS`].
     pub pids: Limit<u64>,
+    /// Bytes of a disk of its own; absent: its files are in a folder of the host, as many as fit there.
+    pub disk: Option<u64>,
     /// The network.
     pub net: Net,
     /// The host name inside; absent: the system's own name.
@@ -99,6 +102,21 @@ pub struct Settings {
     pub command: Vec<String>,
     /// Whether the root itself is mounted read-only.
     pub root: Option<Access>,
+}
+
+/// The size of a disk.
+///
+/// # Errors
+/// As [`size::parse_bytes`]; too small for a file system.
+pub fn parse_disk(text: &str) -> Result<u64> {
+    let size = size::parse_bytes(text)?;
+    if size < disk::LEAST {
+        return Err(usage(format!(
+            "a disk of {text} holds no file system: the least is {}M",
+            disk::LEAST >> 20
+        )));
+    }
+    Ok(size)
 }
 
 fn usage(why: String) -> Error {

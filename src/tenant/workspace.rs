@@ -13,11 +13,12 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 
-use crate::error::{Call, Error, Explain, Result};
+use crate::error::{Call, Error, Explain, Kind, Result};
 use crate::host::Host;
 use crate::ids::ContainerId;
 use crate::log;
 use crate::sys::lock::{Lock, Wait};
+use crate::tenant::disk;
 use crate::tenant::ids::{self, IdMaps, SLOTS};
 use crate::tenant::remove;
 use crate::tenant::rootfs::Owners;
@@ -35,6 +36,7 @@ pub struct Workspace {
     id: ContainerId,
     maps: IdMaps,
     owners: Owners,
+    root: &'static str,
     lock: Option<Lock<File>>,
 }
 
@@ -65,7 +67,7 @@ impl Workspace {
         let owners = if host.privileged { Owners::Mapped(maps.clone()) } else { Owners::Caller };
         let path = place.join(&name);
         let id = ContainerId::new(name)?;
-        let mut workspace = Workspace { place, path, id, maps, owners, lock: None };
+        let mut workspace = Workspace { place, path, id, maps, owners, root: "rootfs", lock: None };
         let file = open_directory(&workspace.path)?;
         let lock = Lock::take(file, Wait::Never);
         workspace.lock =
@@ -85,6 +87,44 @@ impl Workspace {
     /// The folder: the bundle.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The root's place in the folder.
+    pub fn root(&self) -> &'static str {
+        self.root
+    }
+
+    /// Makes the folder of the root; with `disk`, on a disk of that many bytes, which this process mounts where the host
+    /// does not see it.
+    ///
+    /// # Errors
+    /// Only root can mount a disk; what [`disk::make`] and the calls say.
+    pub fn make_root(&mut self, disk: Option<u64>) -> Result<PathBuf> {
+        match disk {
+            Some(_) if !matches!(self.owners, Owners::Mapped(_)) => {
+                return Err(Error::new("a disk with a size is a loop device, which only root can make")
+                    .at("--disk")
+                    .hint("without --disk the files are kept in a folder, with no limit of their own")
+                    .kind(Kind::Unsupported));
+            }
+            Some(size) => self.mount_disk(size).at(|| "--disk")?,
+            None => {}
+        }
+        let path = self.path.join(self.root);
+        match DirBuilder::new().mode(0o700).create(&path) {
+            Err(error) if disk.is_none() => Err(Error::io(format!("mkdir({path:?})"), &error)),
+            _ => Ok(path),
+        }
+    }
+
+    fn mount_disk(&mut self, size: u64) -> Result<()> {
+        let fs = disk::make(&self.path, size)?;
+        let target = self.path.join("disk");
+        DirBuilder::new().mode(0o755).create(&target).call(|| format!("mkdir({target:?})"))?;
+        disk::leave_mounts()?;
+        disk::mount(&self.path, fs)?;
+        self.root = "disk/upper";
+        Ok(())
     }
 
     /// The system's name.
@@ -112,6 +152,9 @@ impl Workspace {
 
     fn take_away(&mut self) -> Result<()> {
         let Some(lock) = self.lock.take() else { return Ok(()) };
+        if self.root != "rootfs" {
+            disk::unmount(&self.path)?;
+        }
         let removed = remove_tree(&self.path, &self.maps);
         drop(lock);
         // Leaves nothing behind where it was the last one; a folder with anything in it stays.

@@ -11,6 +11,9 @@ tests![
     a_memory_hog_is_ended_alone needs [Need::Isolate, Need::UserNamespaces, Need::Cgroup("memory")],
     a_cpu_hog_gets_its_share needs [Need::Isolate, Need::UserNamespaces, Need::Root, Need::Cgroup("cpu")],
     a_filler_of_shared_memory_fills_its_own needs [Need::Isolate, Need::UserNamespaces],
+    a_filler_of_its_disk_fills_its_own needs [
+        Need::Isolate, Need::Root, Need::UserNamespaces, Need::File("/dev/loop-control"), Need::Program("mkfs.ext4"),
+    ],
     inodes_and_descriptors_without_end_have_one needs [Need::Isolate, Need::UserNamespaces, Need::Cgroup("memory")],
     keyrings_are_out_of_reach needs [Need::Isolate, Need::UserNamespaces],
     inotify_without_end_leaves_the_host_some needs [Need::Isolate, Need::UserNamespaces],
@@ -139,6 +142,21 @@ fn a_filler_of_shared_memory_fills_its_own() {
     bad.says("ready");
     neighbour.is_well();
     assert_eq!(bad.end(), "full\n64\nready\n");
+}
+
+fn a_filler_of_its_disk_fills_its_own() {
+    let neighbour = Neighbour::new();
+    // Bytes first, then files without any.
+    let script = "head -c 200M /dev/zero > /root/x 2>/dev/null || echo full; rm /root/x; \
+                  i=0; while true > /root/$((i = i + 1)); do :; done 2>/dev/null; test $i -lt 100000 && echo full; \
+                  df -m --output=size / | tail -n 1; echo ready; while :; do sleep 1000; done";
+    let bad = Bad::shell(&["--disk", "40M"], script);
+    bad.says("ready");
+    neighbour.is_well();
+    let said = bad.end();
+    let lines: Vec<_> = said.lines().map(str::trim).collect();
+    assert_eq!((lines[0], lines[1], lines[3]), ("full", "full", "ready"), "{said}");
+    assert!(lines[2].parse::<u32>().unwrap() <= 40, "{said}");
 }
 
 fn inodes_and_descriptors_without_end_have_one() {

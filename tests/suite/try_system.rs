@@ -20,6 +20,9 @@ tests![
     a_size_needs_a_unit needs [Need::Isolate],
     an_unknown_template_is_named needs [Need::Isolate],
     templates_are_listed needs [Need::Isolate],
+    a_disk_with_a_size_is_gone_with_the_system needs [Need::Isolate, Need::Root, Need::UserNamespaces],
+    a_disk_with_a_size_needs_room_for_a_file_system needs [Need::Isolate],
+    a_disk_with_a_size_is_roots needs [Need::Isolate, Need::OrdinaryUser, Need::UserNamespaces],
     a_busybox_system_runs needs [Need::Isolate, Need::UserNamespaces],
 ];
 
@@ -115,4 +118,47 @@ fn a_busybox_system_runs() {
             .trim(),
         "sh"
     );
+}
+
+fn has_device() -> bool {
+    let entries = fs::read_dir("/sys/block").unwrap().flatten();
+    let backing = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("loop/backing_file"));
+    entries.filter_map(|entry| backing(entry).ok()).any(|file| file.contains("isolate/try/"))
+}
+
+fn a_disk_with_a_size_is_gone_with_the_system() {
+    if !std::path::Path::new("/dev/loop-control").exists() {
+        skip("the kernel has no loop devices (/dev/loop-control)");
+    }
+    // Killed, it leaves all to the next one.
+    let container = Bundle::without_root(&["true"]).container();
+    let mut command = container.command(&["try"]);
+    command.args(["--disk", "20M", "--template", "busybox", "--", "sh", "-c", "echo ready; exec sleep 1000"]);
+    let mut run = child::Run::start(&mut command);
+    run.wait_for_output("ready");
+    assert!(has_device());
+    run.signal(nix::sys::signal::Signal::SIGKILL);
+    run.finish();
+    let name = container.runtime(&["list", "--quiet"]).ok().text().to_owned();
+    assert!(name.starts_with("try-"), "{name}");
+    container.runtime(&["delete", "--force", &name]).ok();
+    child::eventually("its disk is no device any more", || !has_device());
+    let arguments =
+        ["--disk", "20M", "--template", "busybox", "--", "sh", "-c", "echo x > /x; df -m / | tail -n 1"];
+    let said = attempt(&arguments).ok().stdout;
+    assert!(said.split_whitespace().nth(1).is_some_and(|size| size.starts_with("1")), "{said}");
+    child::eventually("that of the next one is gone as well", || !has_device());
+    assert!(!std::path::Path::new("/var/lib/isolate/try").join(name).exists());
+}
+
+fn a_disk_with_a_size_needs_room_for_a_file_system() {
+    attempt(&["--disk", "1M", "--", "true"])
+        .fails(1, &["a disk of 1M holds no file system: the least is 8M"]);
+    attempt(&["--disk", "40", "--", "true"]).fails(1, &["invalid size \"40\": it needs a unit"]);
+}
+
+fn a_disk_with_a_size_is_roots() {
+    let words =
+        ["--disk: a disk with a size is a loop device, which only root can make", "hint: without --disk"];
+    attempt(&["--disk", "40M", "--", "true"]).fails(1, &words);
 }
