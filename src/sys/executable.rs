@@ -129,7 +129,7 @@ mod tests {
         let flags = MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING;
         let copy = memfd_create("test", flags).unwrap();
         nix::unistd::write(&copy, &[7; 4096]).unwrap();
-        let (out, into) = nix::unistd::pipe().unwrap();
+        let (out, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
         // A pipe that pages of the file were spliced into holds these pages.
         let (from, to) = (copy.as_raw_fd(), into.as_raw_fd());
         // SAFETY: both descriptors are open, and the pointers point at a number or nowhere.
@@ -140,7 +140,8 @@ mod tests {
 
         let sealing = std::thread::spawn(move || seal(&copy).map(|()| copy));
         std::thread::sleep(std::time::Duration::from_millis(400));
-        drop((out, into));
+        // What is read has left the pipe, whoever else has inherited its ends.
+        assert_eq!(nix::unistd::read(&out, &mut [0; 4096]), Ok(4096));
         assert!(is_sealed(&sealing.join().unwrap().unwrap()));
     }
 }
